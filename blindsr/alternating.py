@@ -1,0 +1,174 @@
+"""Blind super-resolution by alternation: the idea of the package on one screen.
+
+    code, σ  ← initial(y)                      a first kernel, from the spectrum of y (or a Dirac)
+    repeat `loops` times:
+        k    ← decode(code)                    always a valid PSF
+        x̂    ← restorer(y, k, σ)               USRNet, all K iterations or the next part of them
+        code, σ ← estimator(x̂, y, code, σ)     DAN's blocks; after all loops but the last
+
+(Luo et al., NeurIPS 2020, algorithm 1, with the non-blind restorer of Zhang et al., CVPR 2020.)
+
+Two schedules. ``restart``, as published: every loop runs all K iterations from the nearest-neighbour
+start. ``warm``: the K iterations are split over the loops and x̂ is carried on, so that blind costs
+about what non-blind costs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blindsr import registry, resources
+from blindsr.interfaces import BlindSRError, Estimate, Iterate, Restoration
+from blindsr.kernels.basis import KernelBasis
+from blindsr.ops.fourier import kernel_newton_step
+
+
+@dataclass(frozen=True)
+class AlternatingConfig:
+    """A whole model. Without ``estimator`` and ``initial`` it is non-blind only.
+
+    ``initial`` gives the first kernel (None: a Dirac, as DAN does); ``basis`` names the file in pca/ that
+    decodes codes; ``detach`` says through what the training gradient does not flow: ``estimate`` (the
+    kernel handed to the restorer), ``image`` (the x̂ handed to the estimator), ``both`` or ``none``;
+    ``crop`` is the largest side, in low-resolution pixels, of the window that the estimator looks at
+    (0: no limit).
+    """
+
+    restorer: Any = field(metadata={"parse": registry.parse_component("restorer")})
+    initial: Any = field(default=None, metadata={"parse": registry.parse_component("estimator")})
+    estimator: Any = field(default=None, metadata={"parse": registry.parse_component("estimator")})
+    basis: str = ""
+    loops: int = 3
+    schedule: Literal["warm", "restart"] = "warm"
+    detach: Literal["none", "image", "estimate", "both"] = "image"
+    crop: int = 128
+
+    def __post_init__(self) -> None:
+        if self.loops < 1:
+            raise ValueError("loops must be at least 1")
+        if (self.initial or self.estimator) and not self.basis:
+            raise ValueError("a blind model needs a basis, the name of a file in pca/")
+
+
+class AlternatingSR(nn.Module):
+    """Estimator and restorer taking turns; tensors and units as in :mod:`blindsr.interfaces`."""
+
+    def __init__(self, config: AlternatingConfig, basis: KernelBasis | None = None):
+        super().__init__()
+        self.config = config
+        self.restorer = registry.build(config.restorer)
+        self.initial = registry.build(config.initial) if config.initial else None
+        self.estimator = registry.build(config.estimator) if config.estimator else None
+        self.basis = basis
+        if self.blind and basis is None:
+            raise BlindSRError("a blind model needs its kernel basis")
+        if config.schedule == "warm" and config.loops > self.restorer.n_iterations:
+            raise BlindSRError(
+                f"the warm schedule splits {self.restorer.n_iterations} iterations over {config.loops} loops; "
+                "lower loops or choose the restart schedule"
+            )
+        for part in (config.initial, config.estimator):
+            if part and part.code != basis.m:
+                raise BlindSRError(f"the estimator's code has {part.code} numbers, the basis {config.basis} has {basis.m}")
+
+    @property
+    def blind(self) -> bool:
+        """Whether the model can find a kernel by itself."""
+        return self.initial is not None or self.estimator is not None
+
+    def forward(
+        self, y: Tensor, scale: int, k: Tensor | None = None, sigma: Tensor | None = None, shift: float = 0.0
+    ) -> Restoration:
+        """Restore ``y`` (B, 3, H, W), blurred circularly and decimated on the corner grid.
+
+        With ``k`` (B, 1, h, w) the restoration is non-blind and has one iterate; ``sigma`` (B,) is then
+        taken as given, or from the first estimator. Without ``k`` every loop gives an iterate; a given
+        ``sigma`` stays fixed. ``shift`` moves kernels by that many high-resolution pixels (centre grid).
+
+        Raises BlindSRError when the model is asked for what it cannot estimate.
+        """
+        if k is not None:
+            if sigma is None:
+                sigma = self.first_estimate(y, scale).sigma
+            return Restoration((Iterate(self.restorer(y, k, sigma, scale, shift=shift), k, None, sigma),))
+        estimate = self.first_estimate(y, scale)
+        iterates: list[Iterate] = []
+        x = None
+        for iterations in self.schedule():
+            if iterates and self.estimator is not None:
+                estimate = self.correct(x, y, scale, estimate, shift)
+            kernel = self.basis.decode(estimate.code)
+            level = estimate.sigma if sigma is None else sigma
+            used = kernel.detach() if self.config.detach in ("estimate", "both") else kernel
+            x0 = x if self.config.schedule == "warm" else None
+            x = self.restorer(y, used, level.detach(), scale, x0, iterations, shift)
+            iterates.append(Iterate(x, kernel, estimate.code, level))
+        return Restoration(tuple(iterates))
+
+    def schedule(self) -> list[range]:
+        """The restorer's iterations that each loop runs."""
+        total = self.restorer.n_iterations
+        if self.estimator is None:
+            return [range(total)]
+        if self.config.schedule == "restart":
+            return [range(total)] * self.config.loops
+        bounds = [round(total * i / self.config.loops) for i in range(self.config.loops + 1)]
+        return [range(a, b) for a, b in zip(bounds, bounds[1:])]
+
+    def first_estimate(self, y: Tensor, scale: int) -> Estimate:
+        """The estimate before any restoration: the initial estimator's, or a Dirac without noise."""
+        if not self.blind:
+            raise BlindSRError("this model is non-blind: give the kernel and sigma")
+        if self.initial is not None:
+            return self.initial(None, y, scale)
+        dirac = y.new_zeros(len(y), 1, self.basis.size, self.basis.size)
+        dirac[..., self.basis.size // 2, self.basis.size // 2] = 1
+        return Estimate(self.basis.encode(dirac), y.new_zeros(len(y)))
+
+    def correct(self, x: Tensor, y: Tensor, scale: int, estimate: Estimate, shift: float = 0.0) -> Estimate:
+        """One turn of the estimator: look at ``x`` and ``y`` and correct the estimate."""
+        if self.config.detach in ("image", "both"):
+            x = x.detach()
+        whole = y
+        x, y = self._window(x, y, scale)
+        margin = 0 if y.shape == whole.shape else -(-self.basis.size // (2 * scale))
+        with torch.autocast(y.device.type, enabled=False):
+            step = kernel_newton_step(x, y, self.basis.decode(estimate.code), scale, shift, margin)
+            evidence = step.flatten(1) @ self.basis.components.T
+        return self.estimator(x, y, scale, estimate, evidence)
+
+    def _window(self, x: Tensor, y: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+        """The most textured window of bounded size: enough to judge a kernel by, at a bounded cost."""
+        side = self.config.crop
+        if not side or max(y.shape[-2:]) <= side:
+            return x, y
+        top, left = most_textured(y, side)
+        y = y[..., top : top + side, left : left + side]
+        return x[..., top * scale : (top + side) * scale, left * scale : (left + side) * scale], y
+
+
+def new_model(config: AlternatingConfig) -> AlternatingSR:
+    """A model with untrained weights and the basis that its configuration names (a path, or a file in pca/)."""
+    if not config.basis:
+        return AlternatingSR(config)
+    path = Path(config.basis)
+    if path.suffix != ".npz":
+        path = resources.shipped("pca") / f"{config.basis}.npz"
+    return AlternatingSR(config, KernelBasis.load(path))
+
+
+def most_textured(y: Tensor, side: int) -> tuple[int, int]:
+    """Upper-left corner of the ``side``-pixel window of ``y`` (B, C, H, W) with the largest gradient energy."""
+    gray = y.detach().float().mean((0, 1))
+    energy = gray.diff(dim=-1)[:-1].square() + gray.diff(dim=-2)[:, :-1].square()
+    total = F.pad(energy, (1, 0, 1, 0)).cumsum(0).cumsum(1)
+    height, width = (min(side - 1, n) for n in energy.shape)
+    sums = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
+    top, left = divmod(int(sums.argmax()), sums.shape[1])
+    return top, left

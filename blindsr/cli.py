@@ -1,0 +1,60 @@
+"""The command line: parse, call, print.
+
+Exit codes: 0 done, 2 something the user can mend (one line on standard error says what), 130 stopped by
+Ctrl-C. A traceback (exit code 1) is a defect of blindsr.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from blindsr import __version__
+from blindsr.commands import basis, estimate, restore, train
+from blindsr.commands.arguments import Parser
+from blindsr.commands.errors import INTERRUPTED, USER_ERROR, is_users, one_line
+
+COMMANDS = {"restore": restore, "estimate": estimate, "basis": basis, "train": train}
+
+DESCRIPTION = """\
+Restore photos whose blur is unknown: a sharper, larger photo, the blur kernel that was found, and the noise level."""
+
+EXAMPLES = """\
+examples:
+  blindsr restore photo.jpg                      results/photo_x4.png, and what was found in results/photo_x4.json
+  blindsr restore photos/ --scale 2 --compare    a whole folder, with pictures of before, after and the kernel
+  blindsr restore photo.png --kernel gaussian:1.6 --sigma 2.55
+                                                 the blur is known: a Gaussian of width 1.6 (non-blind)
+  blindsr estimate photo.jpg --scale 2           the kernel and the noise level alone
+  blindsr basis gaussian_21                      fit a PCA basis of blur kernels
+  blindsr train tiny_restorer                    train a model
+
+'blindsr COMMAND --help' explains each command. Noise levels are on the 0-255 scale."""
+
+
+def parser() -> Parser:
+    top = Parser(prog="blindsr", description=DESCRIPTION, epilog=EXAMPLES)
+    top.add_argument("--version", action="version", version=f"blindsr {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for name, command in COMMANDS.items():
+        summary = (command.__doc__ or "").splitlines()[0].rstrip(".")
+        sub = commands.add_parser(
+            name, help=summary[0].lower() + summary[1:], description=command.DESCRIPTION, epilog=command.EXAMPLES
+        )
+        command.configure(sub)
+        sub.set_defaults(run=command.run)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parsed = parser().parse_args(arguments)
+    try:
+        return parsed.run(parsed)
+    except KeyboardInterrupt:
+        print("blindsr: stopped; results that were finished are kept", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:
+        if not is_users(error):
+            raise
+        print(f"blindsr: {one_line(error)}", file=sys.stderr)
+        return USER_ERROR

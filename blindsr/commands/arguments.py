@@ -1,0 +1,79 @@
+"""Argument types, and the options that more than one sub-command has."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose complaint is one line; the exit code is 2, as ever."""
+
+    def __init__(self, **options: Any):
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"blindsr: {message} (see '{self.prog} --help')\n")
+
+
+def sigma_255(text: str) -> float:
+    """A noise level as the user gives it: 0–255."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 255:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a noise level from 0 to 255")
+    return value
+
+
+def count(text: str) -> int:
+    """A whole number of at least 1; 5e8 is one too."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (value >= 1 and math.isfinite(value) and value == int(value)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(value)
+
+
+def device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of auto, cpu, cuda, cuda:N, mps")
+    return text
+
+
+def add_photo_options(parser: argparse.ArgumentParser) -> None:
+    """What ``restore`` and ``estimate`` share."""
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="photos, folders, or globs such as 'in/*.png'")
+    parser.add_argument("--scale", type=int, choices=(1, 2, 3, 4), default=4, help="enlargement (default: 4)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("results"), metavar="DIR", help="folder of the results (default: results)"
+    )
+    parser.add_argument(
+        "--model",
+        default="tiny",
+        metavar="NAME|PATH",
+        help="a shipped name, a .safetensors file of ours or a published USRNet .pth (default: tiny)",
+    )
+    parser.add_argument(
+        "--grid",
+        choices=("centre", "corner"),
+        default="centre",
+        help="centre (default): lies on top of an ordinary enlargement; corner: for classically decimated data",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
+        "--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of the networks (default: auto)"
+    )
+    machine.add_argument("--device", type=device, default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    machine.add_argument("--threads", type=count, metavar="N", help="processor threads (default: torch's choice)")
+    machine.add_argument(
+        "--max-pixels", type=count, default=500_000_000, metavar="N", help="refuse larger photos (default: 500e6)"
+    )

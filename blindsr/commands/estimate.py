@@ -1,0 +1,62 @@
+"""Find the blur kernel and the noise level of photos, without restoring them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from blindsr.commands.arguments import add_photo_options
+
+DESCRIPTION = """\
+Find the blur kernel and the noise level of photos. Each gives, in DIR:
+
+  NAME_kernel.npy       the kernel, for 'blindsr restore --kernel' and for Python
+  NAME_kernel.mat       the same for MATLAB, as the variable 'kernel'
+  NAME_kernel.png       a plot to look at
+  NAME_estimate.json    the noise level (0-255), and everything else
+
+The kernel is on the pixels of the enlargement: estimate at the scale at which you mean to restore."""
+
+EXAMPLES = """\
+example:
+  blindsr estimate photo.jpg --scale 2 --out found
+  blindsr restore photo.jpg --scale 2 --kernel found/photo_kernel.npy"""
+
+SUFFIXES = ("_kernel.npy", "_kernel.mat", "_kernel.png", "_estimate.json")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    add_photo_options(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from blindsr import images
+    from blindsr.commands.batch import Batch, Job, check_folder
+    from blindsr.commands.model import load_model
+    from blindsr.commands.outputs import json_bytes, mat_bytes, npy_bytes, write
+    from blindsr.commands.pictures import kernel_plot
+
+    out: Path = arguments.out
+    batch = Batch("looked at")
+
+    def results(name: str) -> tuple[Path, ...]:
+        return tuple(out / f"{name}{suffix}" for suffix in SUFFIXES)
+
+    check_folder(out)
+    jobs = batch.plan(images.find(arguments.inputs), results, arguments.overwrite)
+    if jobs:
+        model = load_model(arguments)
+
+        def work(job: Job) -> str:
+            photo = images.read(job.source, max_pixels=arguments.max_pixels)
+            found = model.estimate(photo, scale=arguments.scale, grid=arguments.grid)
+            title = f"{job.source.name} ×{arguments.scale}, σ {255 * found.sigma:.1f}"
+            record = found.record() | {"input": str(job.source)}
+            kernel = found.kernel
+            contents = (npy_bytes(kernel), mat_bytes(kernel), kernel_plot(kernel, title), json_bytes(record))
+            for path, content in zip(job.results, contents):
+                write(path, content)
+            return f"{job.results[0]}: {found.summary()}"
+
+        batch.run(jobs, work)
+    return batch.finish(out)

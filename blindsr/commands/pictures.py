@@ -1,0 +1,102 @@
+"""Pictures for people: before and after side by side, and a plot of a kernel."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from blindsr.ops.resize import bicubic_enlarge
+
+if TYPE_CHECKING:
+    from blindsr.interfaces import Grid
+
+LARGEST = 2000  # pixels of a panel's side: a larger photo shows its middle
+GAP = 16
+PAPER, INK = (255, 255, 255), (32, 32, 32)
+
+
+def middle(pixels: np.ndarray, side: int) -> np.ndarray:
+    """The middle of an (H, W, C) array, at most ``side`` pixels high and wide."""
+    top, left = (max(n - side, 0) // 2 for n in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]
+
+
+def to_8_bit(pixels: np.ndarray) -> np.ndarray:
+    """(H, W[, C]) uint8 or uint16 -> (H, W, 3) uint8; an alpha channel is left out."""
+    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+    if pixels.dtype == np.uint16:
+        pixels = np.round(pixels / 257).astype(np.uint8)
+    channels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
+    return np.ascontiguousarray(channels)
+
+
+def before_and_after(
+    lr: np.ndarray, sr: np.ndarray, kernel: np.ndarray, scale: int, grid: Grid, sigma: float
+) -> Image.Image:
+    """One picture: ``lr`` (h, w, C) enlarged bicubically, ``sr`` (s·h, s·w, C), and the ``kernel`` (kh, kw).
+
+    Pixels are uint8 or uint16; ``sigma`` is in [0, 1] and written on the 0–255 scale. Of a photo whose
+    result is larger than 2000 pixels the middle is shown, pixel for pixel.
+    """
+    whole = max(sr.shape[:2]) <= LARGEST
+    before = middle(to_8_bit(lr), LARGEST // scale)
+    # The very pixels that lie under the part of the photo that is shown.
+    top, left = (max(n - LARGEST // scale, 0) // 2 * scale for n in lr.shape[:2])
+    after = to_8_bit(sr)[top : top + before.shape[0] * scale, left : left + before.shape[1] * scale]
+    y = torch.from_numpy(before).permute(2, 0, 1).float()
+    enlarged = bicubic_enlarge(y, scale, grid).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+
+    height = max(after.shape[0], 128)
+    side = min(height, max(after.shape[1] // 2, 128))
+    part = "" if whole else " (middle)"
+    panels = [
+        (Image.fromarray(enlarged), f"before: bicubic ×{scale}{part}" if scale > 1 else f"before{part}"),
+        (Image.fromarray(after), f"after{part}"),
+        (kernel_picture(kernel, side), f"kernel {kernel.shape[0]}×{kernel.shape[1]}, σ {255 * sigma:.1f}"),
+    ]
+    font = ImageFont.load_default(max(12, min(40, height // 20)))
+    line = round(font.size * 1.6)
+    widths = [max(picture.width, round(font.getlength(text))) for picture, text in panels]
+    sheet = Image.new("RGB", (sum(widths) + GAP * (len(panels) + 1), height + line + 2 * GAP), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    x = GAP
+    for (picture, text), width in zip(panels, widths):
+        draw.text((x, GAP), text, fill=INK, font=font)
+        sheet.paste(picture, (x, GAP + line))
+        x += width + GAP
+    return sheet
+
+
+def kernel_picture(kernel: np.ndarray, side: int) -> Image.Image:
+    """A kernel (h, w) as a picture of about ``side`` pixels: white is its largest tap, every tap a square."""
+    taps = np.clip(kernel / max(float(kernel.max()), 1e-12), 0, 1)
+    factor = max(1, side // max(kernel.shape))
+    picture = Image.fromarray(np.round(255 * taps).astype(np.uint8))
+    return picture.resize((kernel.shape[1] * factor, kernel.shape[0] * factor), Image.Resampling.NEAREST).convert("RGB")
+
+
+def kernel_plot(kernel: np.ndarray, title: str) -> bytes:
+    """A plot of a kernel (h, w) with axes from its centre and a colour bar, as PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 4), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    h, w = kernel.shape
+    edges = (-(w // 2) - 0.5, w - w // 2 - 0.5, h - h // 2 - 0.5, -(h // 2) - 0.5)
+    drawn = axes.imshow(kernel, cmap="magma", extent=edges, interpolation="nearest")
+    axes.set(title=title, xlabel="pixels of the result", ylabel="pixels of the result")
+    figure.colorbar(drawn, ax=axes)
+    data = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(data)
+    return data.getvalue()
+
+
+def png(picture: Image.Image) -> bytes:
+    data = io.BytesIO()
+    picture.save(data, format="PNG")
+    return data.getvalue()

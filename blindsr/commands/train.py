@@ -1,0 +1,34 @@
+"""Train a model from a configuration."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+DESCRIPTION = """\
+Train a model as a configuration says. Checkpoints, log and loss curves go to the run's folder; the same command,
+started again, goes on from the last checkpoint."""
+
+EXAMPLES = """\
+examples:
+  blindsr train tiny_restorer
+  blindsr train configs/train/tiny_restorer.yaml --set seed=2 --set data.batch=8 --out runs/second"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="CONFIG", help="a YAML file, or the bare name of a shipped configuration")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="change one option; repeatable"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if any (the default)")
+    start.add_argument("--fresh", action="store_true", help="start anew, whatever the folder holds")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from blindsr.training import run as train
+
+    folder = train(arguments.config, overrides=arguments.overrides, out=arguments.out, fresh=arguments.fresh)
+    print(f"the model and its curves are in {folder.resolve()}")
+    return 0

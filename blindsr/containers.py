@@ -1,0 +1,94 @@
+"""Image files by their first bytes: which kind they are, how large, and Pillow's decoder for them.
+
+Sources: PNG (third edition) section 5.2, JPEG (ITU-T T.81) annex B, TIFF 6.0 section 2, WebP (RFC 9649) section 2.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WebP",
+    ".bmp": "BMP",
+}
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+HEADER_BYTES = 32  # what the functions here need to see of a file
+
+# Opened by class and not with Image.open, which would apply Pillow's own limit of pixels, a global.
+_PLUGINS = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+    "WebP": WebPImagePlugin.WebPImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+}
+_pillow_limit_lock = threading.Lock()
+
+
+def kind_of(header: bytes) -> str | None:
+    """One of the values of FORMATS, or None for anything else; the file's name plays no part."""
+    if header.startswith(PNG_SIGNATURE):
+        return "PNG"
+    if header.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if header[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    if header[:4] == b"RIFF" and header[8:12] == b"WEBP":
+        return "WebP"
+    return "BMP" if header.startswith(b"BM") else None
+
+
+def webp_size(header: bytes) -> tuple[int, int]:
+    """Width and height that a WebP file's header states."""
+    if header[12:16] == b"VP8X":
+        return 1 + int.from_bytes(header[24:27], "little"), 1 + int.from_bytes(header[27:30], "little")
+    if header[12:16] == b"VP8L":
+        bits = int.from_bytes(header[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return int.from_bytes(header[26:28], "little") & 0x3FFF, int.from_bytes(header[28:30], "little") & 0x3FFF
+
+
+def open_with_pillow(kind: str, stream: IO[bytes]) -> Image.Image:
+    """The file as a Pillow image whose pixels are not decoded yet.
+
+    Its ``size`` is to be checked before :func:`load`; a WebP file's :func:`webp_size` even before it is opened,
+    since its decoder allocates the whole canvas at once."""
+    stream.seek(0)
+    header = stream.read(HEADER_BYTES)
+    width, height = webp_size(header) if kind == "WebP" else (0, 0)
+    stream.seek(0)
+    with _pillow_limit_lifted(width * height):
+        return _PLUGINS[kind](stream)
+
+
+def load(image: Image.Image) -> None:
+    """Decode the pixels; raises when data are missing or damaged."""
+    with _pillow_limit_lifted(image.width * image.height):
+        image.load()
+
+
+@contextmanager
+def _pillow_limit_lifted(pixels: int) -> Iterator[None]:
+    """Lift Pillow's own limit while a photo above it is decoded; the caller has checked the size.
+
+    That limit is one variable for the whole process. Ordinary photos leave it alone; the few huge ones take turns,
+    and while one of them is decoded other users of Pillow in this process are without the limit."""
+    if pixels <= (Image.MAX_IMAGE_PIXELS or 0):
+        yield
+        return
+    with _pillow_limit_lock:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before

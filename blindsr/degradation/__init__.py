@@ -1,0 +1,1 @@
+"""Degradations: making the low-resolution photo from the sharp one, for training and for tests."""

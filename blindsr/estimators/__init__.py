@@ -1,0 +1,1 @@
+"""Estimators of the blur kernel's code and of the noise level."""

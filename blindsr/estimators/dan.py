@@ -1,0 +1,120 @@
+"""DAN's kernel estimator (Luo et al., "Unfolding the Alternating Optimization for Blind Super
+Resolution", NeurIPS 2020, section 3.3), in its plain form and in ours.
+
+Conditional residual blocks (CRB) work on the features of ``y`` and are told the features of the current
+restoration ``x̂`` in every block::
+
+    f ← f + CA(conv(relu(conv([f, g]))))        f: features of y,  g: features of x̂
+
+Plain: the pooled output is the code. Ours (``corrects: true``) differs where it pays:
+
+* the stride of the first convolution on x̂ is the scale, given at run time: one set of weights for ×1–×4;
+* a second output estimates σ;
+* it corrects the previous estimate instead of starting anew: code ← code + Δ. Besides the pooled
+  features, Δ sees the previous code and the *evidence*: a damped Newton step on the data term
+  ‖y − S K x̂‖² with respect to the kernel, projected on the basis. That is the step a classical
+  alternating minimisation would take; here a small network learns how far to follow it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blindsr.interfaces import SCALES, Estimate, Estimator
+from blindsr.registry import register
+
+
+class ChannelAttention(nn.Module):
+    def __init__(self, channels: int, reduction: int = 16):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels // reduction, 1),
+            nn.ReLU(),
+            nn.Conv2d(channels // reduction, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, f: Tensor) -> Tensor:
+        return f * self.body(f.mean((-2, -1), keepdim=True))
+
+
+class ConditionalResidualBlock(nn.Module):
+    """CRB: refines ``f`` (B, c, H, W) under the condition ``g`` (B, c, H, W)."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(2 * channels, 2 * channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(2 * channels, channels, 3, padding=1),
+            ChannelAttention(channels),
+        )
+
+    def forward(self, f: Tensor, g: Tensor) -> Tensor:
+        return f + self.body(torch.cat([f, g], dim=1))
+
+
+@dataclass(frozen=True)
+class DANConfig:
+    """``code``: length of the basis; ``corrects``: our form (see the module's first lines), else DAN's."""
+
+    code: int = 64
+    channels: int = 32
+    blocks: int = 5
+    corrects: bool = True
+    hidden: int = 256
+
+
+@register("estimator", "dan", DANConfig)
+class DANEstimator(Estimator):
+    """forward(x, y, scale, previous, evidence) -> Estimate; shapes as in :mod:`blindsr.interfaces`."""
+
+    def __init__(self, config: DANConfig = DANConfig()):
+        super().__init__()
+        self.config = config
+        c = config.channels
+        self.head_lr = nn.Conv2d(3, c, 1)
+        self.head_hr = nn.Conv2d(3, c, 9, padding=4)
+        self.body = nn.ModuleList(ConditionalResidualBlock(c) for _ in range(config.blocks))
+        if config.corrects:
+            told = 2 * c + 2 * config.code + 1 + len(SCALES)
+            self.correct = nn.Sequential(
+                nn.Linear(told, config.hidden),
+                nn.GELU(),
+                nn.Linear(config.hidden, config.hidden),
+                nn.GELU(),
+                nn.Linear(config.hidden, config.code + 1),
+            )
+            nn.init.zeros_(self.correct[-1].weight)  # the untrained correction is none
+            nn.init.zeros_(self.correct[-1].bias)
+        else:
+            self.out = nn.Conv2d(c, config.code, 3, padding=1)
+
+    def forward(
+        self,
+        x: Tensor | None,
+        y: Tensor,
+        scale: int,
+        previous: Estimate | None = None,
+        evidence: Tensor | None = None,
+    ) -> Estimate:
+        """Our form needs ``previous`` and ``evidence`` (B, m); DAN's form looks at neither."""
+        f = self.head_lr(y)
+        g = F.conv2d(x, self.head_hr.weight, self.head_hr.bias, stride=scale, padding=4)
+        for block in self.body:
+            f = block(f, g)
+        if not self.config.corrects:
+            code = self.out(f).mean((-2, -1)).to(y.dtype)
+            return Estimate(code, previous.sigma if previous else code.new_zeros(len(code)))
+        with torch.autocast(y.device.type, enabled=False):
+            f = f.to(y.dtype)
+            pooled = torch.cat([f.mean((-2, -1)), f.std((-2, -1))], dim=1)
+            which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
+            told = [pooled, 10 * evidence, 10 * previous.code, 10 * previous.sigma[:, None], which.expand(len(y), -1)]
+            out = self.correct(torch.cat(told, dim=1))
+            sigma = (previous.sigma + 0.1 * out[:, -1]).clamp_min(0)
+            return Estimate(previous.code + 0.1 * out[:, :-1], sigma)

@@ -1,0 +1,140 @@
+"""The types everyone here speaks: start reading here.
+
+A low-resolution photo ``y`` was made from a sharp one ``x`` by a blur ``k``, decimation by ``s``
+and white Gaussian noise of standard deviation ``sigma``::
+
+    y = (x ⊗ k)↓s + n,    n ~ N(0, sigma²)
+
+A :class:`Restorer` finds ``x`` when ``k`` and ``sigma`` are known. An :class:`Estimator` finds a
+code of ``k`` (its coefficients in a PCA basis) and ``sigma``. :class:`blindsr.alternating.AlternatingSR`
+lets the two take turns. A :class:`Degradation` makes training pairs by playing the formula forward.
+
+Shapes and units, everywhere inside the package:
+
+* images are ``(B, C, H, W)`` float32 in [0, 1], RGB;
+* kernels are ``(B, 1, h, w)``, ``h`` and ``w`` odd, summing to 1, centred at ``h//2, w//2``;
+* ``sigma`` is ``(B,)`` on the [0, 1] scale; the command line and the tables speak 0–255;
+* a ``code`` is ``(B, m)``;
+* ``grid`` says where low-resolution pixel ``i`` lies among the high-resolution ones: at ``i·s``
+  (``"corner"``, classical decimation) or at ``i·s + (s−1)/2`` (``"centre"``, any ordinary resize).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+Grid = Literal["corner", "centre"]
+SCALES = (1, 2, 3, 4)
+
+
+class BlindSRError(Exception):
+    """A problem the user can mend; its message is one line that names the cure."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an estimator says of a photo: ``code`` (B, m) of the blur kernel and ``sigma`` (B,) in [0, 1]."""
+
+    code: Tensor
+    sigma: Tensor
+
+    def detach(self) -> Estimate:
+        return Estimate(self.code.detach(), self.sigma.detach())
+
+
+@dataclass(frozen=True)
+class Iterate:
+    """One turn of the alternation: the restored ``x`` (B, C, s·H, s·W) and the ``kernel``, ``code`` and
+    ``sigma`` it was restored with (``code`` is None when the kernel was given)."""
+
+    x: Tensor
+    kernel: Tensor
+    code: Tensor | None
+    sigma: Tensor
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """Every iterate of a restoration; the last one is the answer."""
+
+    iterates: tuple[Iterate, ...]
+
+    @property
+    def x(self) -> Tensor:
+        return self.iterates[-1].x
+
+    @property
+    def kernel(self) -> Tensor:
+        return self.iterates[-1].kernel
+
+    @property
+    def sigma(self) -> Tensor:
+        return self.iterates[-1].sigma
+
+
+@dataclass(frozen=True)
+class Degraded:
+    """A training pair. ``lr`` (h, w, C) and ``hr`` (h·s, w·s, C) are float32 arrays in [0, 1].
+
+    ``kernel`` (kh, kw) and ``sigma`` are None where no single true one exists; ``record`` is what was
+    drawn, as JSON-ready values, enough to replay ``lr`` exactly."""
+
+    lr: np.ndarray
+    hr: np.ndarray
+    kernel: np.ndarray | None
+    sigma: float | None
+    grid: Grid
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+class Degradation(Protocol):
+    """Makes a low-resolution photo from a sharp one, with all randomness from ``rng``."""
+
+    def __call__(self, hr: np.ndarray, scale: int, rng: np.random.Generator) -> Degraded: ...
+
+
+class Restorer(nn.Module):
+    """Non-blind super-resolution by ``n_iterations`` steps that can be run in pieces."""
+
+    n_iterations: int
+
+    def forward(
+        self,
+        y: Tensor,
+        k: Tensor,
+        sigma: Tensor,
+        scale: int,
+        x0: Tensor | None = None,
+        iterations: range | None = None,
+        shift: float = 0.0,
+    ) -> Tensor:
+        """Restore ``y`` (B, C, H, W), blurred circularly by ``k`` (B, 1, h, w), to (B, C, s·H, s·W).
+
+        ``x0`` starts the iteration (None: nearest-neighbour enlargement of ``y``), ``iterations`` names
+        the steps to run (None: all of them) and ``shift`` moves the kernel by that many high-resolution
+        pixels, which is how a photo on the centre grid is served.
+        """
+        raise NotImplementedError
+
+
+class Estimator(nn.Module):
+    """Finds the code of the blur kernel and the noise level."""
+
+    def forward(
+        self,
+        x: Tensor | None,
+        y: Tensor,
+        scale: int,
+        previous: Estimate | None = None,
+        evidence: Tensor | None = None,
+    ) -> Estimate:
+        """Look at ``y`` (B, C, H, W), at the current restoration ``x`` (B, C, s·H, s·W; None for an
+        estimator that needs none), at the ``previous`` estimate, which it may correct, and at the
+        ``evidence`` (B, m): the step in code space that would make ``x`` explain ``y`` better
+        (:func:`blindsr.ops.fourier.kernel_newton_step`)."""
+        raise NotImplementedError

@@ -1,0 +1,110 @@
+"""Fitting a kernel basis from a configuration: what ``blindsr basis`` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from blindsr.config import load, parse
+from blindsr.interfaces import BlindSRError
+from blindsr.kernels.basis import KernelBasis
+from blindsr.kernels.mixture import Mixture
+from blindsr.registry import as_mapping, build, parse_component
+
+MARKS = (5, 10, 16, 24, 32, 48, 64, 80, 96, 100, 128, 160, 192, 224, 256, 320)  # where a curve is printed
+_HELD_OUT = 5000  # fresh kernels of every family on which the finished basis is measured
+
+
+@dataclass(frozen=True)
+class BasisConfig:
+    """A basis of ``components`` principal components of ``count`` kernels drawn from ``kernels`` with ``seed``.
+
+    ``precision`` is that of the components in the file; the mean is always float32.
+    """
+
+    kernels: Any = field(metadata={"parse": parse_component("kernels")})
+    count: int = 100_000
+    components: int = 10
+    seed: int = 0
+    precision: Literal["float32", "float16"] = "float32"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.components < self.count:
+            raise ValueError(f"needs 1 ≤ components < count, not {self.components} and {self.count}")
+
+
+def load_basis_config(path: str | Path) -> BasisConfig:
+    """Read a :class:`BasisConfig` from YAML."""
+    return parse(BasisConfig, load(Path(path)), Path(path).stem)
+
+
+def principal_components(kernels: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Components (m, h·w), mean (h·w) and the share of variance that each component explains (m,), of (n, h, w).
+
+    Covariance solver: the cost is one product of (h·w)² over all kernels, whatever ``m`` is.
+    """
+    from sklearn.decomposition import PCA
+
+    flat = kernels.reshape(len(kernels), -1)
+    if not 1 <= m <= min(flat.shape):
+        raise BlindSRError(f"{len(flat)} kernels of {flat.shape[1]} pixels have no {m} components; ask for fewer")
+    mean = flat.mean(0, dtype=np.float64)
+    # This solver subtracts the mean only from the finished product, which costs float32 its digits.
+    pca = PCA(n_components=m, svd_solver="covariance_eigh").fit(flat - mean.astype(flat.dtype))
+    components = pca.components_
+    # Eigenvectors have no sign of their own: make the largest entry positive, so that a fit can be repeated.
+    peaks = np.take_along_axis(components, np.abs(components).argmax(1)[:, None], 1)
+    return components * np.sign(peaks), mean, pca.explained_variance_ratio_
+
+
+def kept(basis: KernelBasis, kernels: np.ndarray) -> float:
+    """Share of the variance of ``kernels`` (n, h, w), about their own mean, that the basis keeps."""
+    flat = kernels.reshape(len(kernels), -1).astype(np.float64)
+    components = basis.components.double().numpy()
+    off = flat - basis.mean.double().numpy()
+    lost = off - (off @ components.T) @ components
+    return float(1 - (lost**2).sum() / ((flat - flat.mean(0)) ** 2).sum())
+
+
+def fit_basis(config: BasisConfig, out: str | Path, say: Callable[[str], None] = print) -> dict[str, Any]:
+    """Fit the basis, tell its variance curve through ``say``, write it to ``out`` (.npz) and return its record.
+
+    The record holds the configuration (generator, seed, count), size, components, ``kept`` (the share
+    of variance kept by the first 1, 2, … components) and ``held_out`` (the share kept by all of them, on
+    fresh kernels of each family). Raises BlindSRError when ``out`` cannot be written.
+    """
+    if Path(out).suffix != ".npz":
+        raise BlindSRError(f"{out}: a kernel basis is an .npz file; name it so")
+    family = build(config.kernels)
+    rng = np.random.default_rng(config.seed)
+    say(f"drawing {config.count} kernels of {family.size}×{family.size}")
+    kernels = family.sample(config.count, rng)
+    components, mean, shares = principal_components(kernels, config.components)
+    del kernels
+    curve = np.cumsum(shares.astype(np.float64))
+    for m in sorted({*MARKS, config.components}):
+        if m <= config.components:
+            say(f"{m:4d} components keep {100 * curve[m - 1]:6.2f} % of the variance")
+    basis = KernelBasis(components.astype(config.precision).astype(np.float32), mean)
+    families = family.components if isinstance(family, Mixture) else [family]
+    held_out = {}
+    for number, member in enumerate(families, 1):
+        fresh = member.sample(_HELD_OUT, rng)
+        name = type(member.config)._component[1]
+        held_out[name if name not in held_out else f"{name} {number}"] = round(kept(basis, fresh), 5)
+    for name, share in held_out.items():
+        say(f"on {_HELD_OUT} fresh kernels, {name}: {100 * share:.2f} %")
+    record = {
+        "config": as_mapping(config),
+        "size": basis.size,
+        "components": basis.m,
+        "kept": [round(float(share), 6) for share in curve],
+        "held_out": held_out,
+    }
+    basis.save(out, record, config.precision)
+    say(f"wrote {out} ({Path(out).stat().st_size / 1024:.0f} KiB)")
+    return record

@@ -1,0 +1,1 @@
+"""Pure functions on tensors: Fourier transforms of kernels, blur and its adjoint, resampling."""

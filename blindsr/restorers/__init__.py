@@ -1,0 +1,1 @@
+"""Non-blind restorers: given a kernel and a noise level, find the sharp image."""

@@ -1,0 +1,27 @@
+"""Training: every stage is a configuration; see :mod:`blindsr.training.settings`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from blindsr import config, resources
+from blindsr.training.settings import TrainConfig
+
+
+def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a training configuration: a path, or the bare name of a shipped one."""
+    path = Path(name_or_path)
+    if not path.exists() and path.suffix == "" and path.name == name_or_path:
+        path = resources.shipped("configs") / "train" / f"{name_or_path}.yaml"
+    return config.parse(TrainConfig, config.override(config.load(path), overrides), path.name)
+
+
+def run(name_or_path: str, overrides: Sequence[str] = (), out: Path | None = None, fresh: bool = False) -> Path:
+    """Train, or go on training, and return the folder with the results (default: runs/NAME)."""
+    settings = load_config(name_or_path, overrides)
+    folder = out or Path("runs") / Path(name_or_path).stem
+    from blindsr.training.trainer import Trainer
+
+    Trainer(settings, folder, resume=not fresh).run()
+    return folder

@@ -1,0 +1,129 @@
+"""Training samples: sharp patches from folders of photos, degraded on the fly.
+
+All randomness of a step comes from (seed, step), so that a resumed run sees the very samples that an
+uninterrupted one would, without any state to save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blindsr import images, registry
+from blindsr.interfaces import BlindSRError
+from blindsr.training.settings import DataConfig
+
+CACHE_BYTES = 2 * 1024**3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``x`` (B, 3, H, W), ``y`` (B, 3, H/s, W/s), ``k`` (B, 1, h, w), ``sigma`` (B,), all of one ``scale``."""
+
+    x: Tensor
+    y: Tensor
+    k: Tensor
+    sigma: Tensor
+    scale: int
+
+
+class PhotoFolder:
+    """Photos read on first use and kept, up to 2 GiB; those that cannot be read are named and skipped."""
+
+    def __init__(self, paths: Sequence[Path], report=print):
+        self.paths = list(paths)
+        self.report = report
+        self._kept: dict[Path, np.ndarray | None] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def pixels(self, index: int) -> np.ndarray | None:
+        """(H, W, 3) uint8 or uint16, or None for a file that cannot be read."""
+        path = self.paths[index]
+        if path in self._kept:
+            return self._kept[path]
+        try:
+            pixels = images.read(path).pixels
+            pixels = pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels
+        except BlindSRError as error:
+            self.report(f"skipped: {error}")
+            pixels = None
+        size = pixels.nbytes if pixels is not None else 0
+        if self._bytes + size <= CACHE_BYTES:
+            self._kept[path] = pixels
+            self._bytes += size
+        return pixels
+
+
+def split(config: DataConfig) -> tuple[list[Path], list[Path]]:
+    """(training, validation) files. Raises BlindSRError for missing or empty folders."""
+    paths: list[Path] = []
+    for folder in config.folders:
+        if not Path(folder).is_dir():
+            raise BlindSRError(f"{folder}: no such folder; set data.folders to folders of sharp photos")
+        paths += images.find([folder])
+    paths = [p for p in paths if not any(fnmatch(p.name, pattern) for pattern in config.exclude)]
+    if len(paths) <= config.validation:
+        raise BlindSRError(f"{len(paths)} photos are too few to hold back {config.validation} for validation")
+    held = {paths[(2 * i + 1) * len(paths) // (2 * config.validation)] for i in range(config.validation)}
+    return [p for p in paths if p not in held], sorted(held)
+
+
+class BatchSource:
+    """``batch(step)`` is a pure function of the seed and the step."""
+
+    def __init__(self, config: DataConfig, paths: Sequence[Path], seed: int, report=print):
+        self.config, self.seed = config, seed
+        self.photos = PhotoFolder(paths, report)
+        self.degradation = registry.build(config.degradation)
+
+    def batch(self, step: int) -> Batch:
+        rng = np.random.default_rng((self.seed, step))
+        scale = int(rng.choice(self.config.scales))
+        side = self.config.side(scale)
+        x = torch.stack([self._patch(side, rng) for _ in range(self.config.batch)])
+        y, k, sigma = self.degradation.batch(x, scale, rng)
+        return Batch(x, y, k, sigma, scale)
+
+    def _patch(self, side: int, rng: np.random.Generator) -> Tensor:
+        for _ in range(100):
+            pixels = self.photos.pixels(int(rng.integers(len(self.photos))))
+            if pixels is None or min(pixels.shape[:2]) < side:
+                continue
+            top, left = (int(rng.integers(n - side + 1)) for n in pixels.shape[:2])
+            patch = images.to_float(pixels[top : top + side, left : left + side])
+            patch = np.rot90(patch, int(rng.integers(4)))
+            if rng.random() < 0.5:
+                patch = patch[:, ::-1]
+            return torch.from_numpy(np.ascontiguousarray(patch.transpose(2, 0, 1)))
+        raise BlindSRError(f"hardly any photo is readable and at least {side} pixels a side; lower data.patch")
+
+
+def validation_batches(config: DataConfig, paths: Sequence[Path], seed: int, side: int = 192) -> list[Batch]:
+    """One noiseless batch per scale: the centres of the held-back photos under fixed kernels."""
+    photos = PhotoFolder(paths)
+    degradation = registry.build(config.degradation)
+    crops = []
+    for index in range(len(photos)):
+        pixels = photos.pixels(index)
+        if pixels is None or min(pixels.shape[:2]) < side:
+            continue
+        top, left = ((n - side) // 2 for n in pixels.shape[:2])
+        crops.append(images.to_float(pixels[top : top + side, left : left + side]).transpose(2, 0, 1))
+    if not crops:
+        raise BlindSRError(f"no held-back photo is readable and at least {side} pixels a side")
+    x = torch.from_numpy(np.stack(crops))
+    batches = []
+    for scale in config.scales:
+        rng = np.random.default_rng((seed, 1_000_000_007, scale))
+        y, k, sigma = degradation.batch(x, scale, rng)
+        batches.append(Batch(x, y, k, sigma, scale))
+    return batches

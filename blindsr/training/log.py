@@ -1,0 +1,60 @@
+"""What a run tells: one JSON line per event, and a picture of the curves."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+
+class Log:
+    """Appends to ``log.jsonl``; on resume, lines from after the checkpoint are dropped."""
+
+    def __init__(self, folder: Path, resumed_at: int):
+        self.path = folder / "log.jsonl"
+        lines = [line for line in read(self.path) if line["step"] <= resumed_at] if resumed_at else []
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        os.replace(temporary, self.path)
+
+    def write(self, **event: Any) -> None:
+        with open(self.path, "a") as file:
+            file.write(json.dumps(event) + "\n")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All complete lines of a log; a line cut off by a crash is passed over."""
+    events = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return events
+
+
+def draw_curves(folder: Path) -> None:
+    """Write ``curves.png``: the loss, and what each validation measured."""
+    from matplotlib.figure import Figure
+
+    events = read(folder / "log.jsonl")
+    losses = [e for e in events if "loss" in e]
+    checks = [e for e in events if "validation" in e]
+    if not losses:
+        return
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.semilogy([e["step"] for e in losses], [e["loss"] for e in losses], linewidth=0.8)
+    left.set(title="training loss", xlabel="step")
+    for name in sorted({n for e in checks for n in e["validation"]}):
+        points = [(e["step"], e["validation"][name]) for e in checks if name in e["validation"]]
+        axis = right
+        if "psnr" in name:
+            axis.plot(*zip(*points), marker=".", label=name)
+    right.set(title="validation PSNR (dB)", xlabel="step")
+    if checks:
+        right.legend(fontsize=7)
+    temporary = folder / ".curves.png"
+    figure.savefig(temporary, format="png", dpi=110)
+    os.replace(temporary, folder / "curves.png")

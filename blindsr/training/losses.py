@@ -1,0 +1,30 @@
+"""The training loss: image, kernel and noise level, at every loop."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from blindsr.evaluation.metrics import kernel_distance
+from blindsr.interfaces import Restoration
+from blindsr.training.settings import LossConfig
+from blindsr.training.data import Batch
+
+
+def estimate_loss(kernel: Tensor, sigma: Tensor, batch: Batch, config: LossConfig) -> Tensor:
+    """Relative kernel error and absolute error of σ, weighted. Relative, because a narrow kernel has
+    hundreds of times the energy of a wide one and would otherwise be all that is learned."""
+    return config.kernel * kernel_distance(kernel, batch.k).mean() + config.sigma * F.l1_loss(sigma, batch.sigma)
+
+
+def restoration_loss(result: Restoration, batch: Batch, config: LossConfig) -> Tensor:
+    """The sum over the loops, the last with weight 1 and the earlier ones with ``config.earlier``; the
+    terms of the estimate count where a code was estimated."""
+    total = torch.zeros((), device=batch.y.device)
+    for i, iterate in enumerate(result.iterates):
+        loss = config.image * F.l1_loss(iterate.x, batch.x)
+        if iterate.code is not None:
+            loss = loss + estimate_loss(iterate.kernel, iterate.sigma, batch, config)
+        total = total + loss * (1.0 if i == len(result.iterates) - 1 else config.earlier)
+    return total

@@ -1,0 +1,107 @@
+"""What a training configuration may say. Every stage is a file in configs/train/, not a code path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from blindsr import registry
+from blindsr.alternating import AlternatingConfig
+
+PARTS = ("restorer", "initial", "estimator")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """``folders`` of sharp photos of any size, without those whose names match a pattern in ``exclude``
+    (``*`` and ``?`` allowed); ``validation`` of them, evenly spaced, are held back. A batch has ``batch`` samples of one scale; their side is ``patch``
+    high-resolution pixels, or ``patch_lr`` low-resolution ones where that is smaller."""
+
+    folders: tuple[str, ...]
+    degradation: Any = field(metadata={"parse": registry.parse_component("degradation")})
+    exclude: tuple[str, ...] = ()
+    validation: int = 10
+    scales: tuple[int, ...] = (1, 2, 3, 4)
+    batch: int = 16
+    patch: int = 72
+    patch_lr: int = 10_000
+
+    def __post_init__(self) -> None:
+        if not self.scales or not set(self.scales) <= {1, 2, 3, 4}:
+            raise ValueError("scales must be some of 1, 2, 3, 4")
+        if self.batch < 1 or self.patch < 16 or self.patch_lr < 4:
+            raise ValueError("batch must be at least 1, patch at least 16 and patch_lr at least 4")
+
+    def side(self, scale: int) -> int:
+        """Side of the high-resolution patch: a multiple of ``scale``."""
+        return min(self.patch // scale, self.patch_lr) * scale
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights: L1 on the image, relative L2 on the kernel, L1 on σ; loops before the last count ``earlier``."""
+
+    image: float = 1.0
+    kernel: float = 0.05
+    sigma: float = 0.5
+    earlier: float = 0.3
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam. Gradients are clipped to the norm ``clip`` (0: not at all)."""
+
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.99)
+    clip: float = 1.0
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The learning rate over the run: ``iterations`` steps, or ``minutes`` of work when that is not 0.
+
+    ``cosine`` falls to ``final`` of the start; ``step`` halves at the given ``milestones``, fractions of
+    the run. Both rise linearly over the first ``warmup`` steps.
+    """
+
+    kind: Literal["cosine", "step"] = "cosine"
+    iterations: int = 10_000
+    minutes: float = 0.0
+    warmup: int = 100
+    final: float = 0.01
+    milestones: tuple[float, ...] = (0.5, 0.75, 0.9)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One stage. ``train`` names the parts that learn: of restorer, initial, estimator.
+
+    The restorer alone is trained with true kernels, the initial estimator alone without any restorer;
+    any other set runs the alternation, with true kernels in a ``true_kernel`` share of the steps.
+    ``start_from`` lists checkpoints whose matching parts give the starting weights.
+    """
+
+    model: AlternatingConfig
+    data: DataConfig
+    train: tuple[str, ...]
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    start_from: tuple[str, ...] = ()
+    true_kernel: float = 0.25
+    ema: float = 0.999
+    precision: Literal["fp32", "bf16"] = "bf16"
+    compile: bool = False
+    seed: int = 0
+    log_every: int = 20
+    validate_every: int = 1000
+    save_every: int = 200
+
+    def __post_init__(self) -> None:
+        for part in self.train:
+            if part not in PARTS:
+                raise ValueError(f"train: no part is called {part!r}; known are {', '.join(PARTS)}")
+            if getattr(self.model, part) is None:
+                raise ValueError(f"train: the model has no {part}")
+        if not self.train:
+            raise ValueError("train: name at least one part that learns")

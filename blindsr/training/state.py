@@ -1,0 +1,35 @@
+"""The state of a run on disk: written whole or not at all, read without unpickling."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from blindsr.interfaces import BlindSRError
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors, numbers and strings atomically: a crash leaves the previous file."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        raise BlindSRError(f"{path}: cannot save the run ({error}); the last good one stands") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Read what :func:`save_state` wrote. Raises BlindSRError for anything else."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
+        raise BlindSRError(f"{path}: not the state of a training run ({type(error).__name__}); start with --fresh") from None

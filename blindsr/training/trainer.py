@@ -1,0 +1,229 @@
+"""The trainer: one loop for every stage (see :mod:`blindsr.training.settings`)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import signal
+import sys
+import time
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from blindsr import checkpoints, registry
+from blindsr.alternating import AlternatingSR, new_model
+from blindsr.interfaces import BlindSRError
+from blindsr.training.settings import ScheduleConfig, TrainConfig
+from blindsr.training.data import Batch, BatchSource, split, validation_batches
+from blindsr.training.log import Log, draw_curves
+from blindsr.training.losses import estimate_loss, restoration_loss
+from blindsr.training.state import load_state, save_state
+from blindsr.training.validation import validate
+
+
+def learning_rate_factor(schedule: ScheduleConfig, progress: float, step: int) -> float:
+    """What the learning rate is multiplied by, at ``progress`` in [0, 1] of the run."""
+    warm = min(1.0, (step + 1) / max(1, schedule.warmup))
+    if schedule.kind == "step":
+        return warm * 0.5 ** sum(progress >= m for m in schedule.milestones)
+    return warm * (schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
+
+
+class Trainer:
+    """Trains ``config`` in the folder ``out``: state.pt to resume from, model.safetensors (the moving
+    average of the weights, which is what one uses), log.jsonl and curves.png."""
+
+    def __init__(self, config: TrainConfig, out: Path, resume: bool = True):
+        self.config, self.out = config, out
+        training, held = split(config.data)
+        self.source = BatchSource(config.data, training, config.seed, report=tqdm.write)
+        self.checks = validation_batches(config.data, held, config.seed)
+        torch.manual_seed(config.seed)  # initial weights alone depend on it
+        self.model = new_model(config.model)
+        start_from(self.model, config.start_from)
+        for name in ("restorer", "initial", "estimator"):
+            part = getattr(self.model, name)
+            if part is not None:
+                part.requires_grad_(name in config.train)
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.weights = [p for p in self.model.parameters() if p.requires_grad]
+        o = config.optimizer
+        self.optimizer = torch.optim.Adam(self.weights, o.learning_rate, o.betas)
+        self.step, self.elapsed, self.skipped = 0, 0.0, 0
+        out.mkdir(parents=True, exist_ok=True)
+        if resume and (out / "state.pt").exists():
+            self._load()
+        self.log = Log(out, self.step)
+        if config.compile:
+            compile_prior(self.model)
+
+    # -- one step ----------------------------------------------------------------------------------
+
+    def autocast(self):
+        """The precision of the networks; FFTs and the data step stay in float32 by themselves."""
+        if self.config.precision == "bf16":
+            return torch.autocast("cpu", torch.bfloat16)
+        return nullcontext()
+
+    def loss(self, batch: Batch, step: int) -> Tensor:
+        """The loss of one batch under the stage's rules."""
+        model, train, weights = self.model, set(self.config.train), self.config.loss
+        with self.autocast():
+            if train == {"initial"}:
+                estimate = model.first_estimate(batch.y, batch.scale)
+                return estimate_loss(model.basis.decode(estimate.code), estimate.sigma, batch, weights)
+            told = train == {"restorer"} or golden_draw(step) < self.config.true_kernel
+            given = (batch.k, batch.sigma) if told and "restorer" in train else ()
+            return restoration_loss(model(batch.y, batch.scale, *given), batch, weights)
+
+    def train_step(self) -> dict[str, Any]:
+        """Draw, forward, backward, update; a step that is not finite changes nothing and is counted."""
+        factor = learning_rate_factor(self.config.schedule, self.progress, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = factor * self.config.optimizer.learning_rate
+        batch = self.source.batch(self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(batch, self.step)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.weights, self.config.optimizer.clip or math.inf)
+        if torch.isfinite(norm) and torch.isfinite(loss):
+            self.optimizer.step()
+            self._update_average()
+        else:
+            self.skipped += 1
+        self.step += 1
+        return {"loss": float(loss), "norm": float(norm), "learning_rate": factor * self.config.optimizer.learning_rate}
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
+        ours, theirs = list(self.average.parameters()), list(self.model.parameters())
+        torch._foreach_lerp_(ours, theirs, 1 - decay)
+
+    # -- the run -----------------------------------------------------------------------------------
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, 0 to 1."""
+        schedule = self.config.schedule
+        if schedule.minutes:
+            return self.elapsed / (60 * schedule.minutes)
+        return self.step / schedule.iterations
+
+    def run(self) -> None:
+        """Train to the end of the schedule. SIGINT and SIGTERM save and leave."""
+        stop: list[int] = []
+        handlers = {s: signal.signal(s, lambda number, _: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
+        bar = tqdm(total=100, desc=self.out.name, unit="%", bar_format="{desc} {percentage:5.1f}%|{bar}| {elapsed}<{remaining} {postfix}")
+        window: list[float] = []
+        try:
+            while self.progress < 1 and not stop:
+                begun = time.perf_counter()
+                told = self.train_step()
+                self.elapsed += time.perf_counter() - begun
+                window.append(told["loss"])
+                if self.step % self.config.log_every == 0:
+                    mean = sum(window) / len(window)
+                    window.clear()
+                    self.log.write(step=self.step, seconds=round(self.elapsed, 1), **{**told, "loss": mean}, skipped=self.skipped)
+                    bar.set_postfix_str(f"step {self.step} loss {mean:.4f} skipped {self.skipped}")
+                bar.update(min(100 * self.progress, 100) - bar.n)
+                if self.step % self.config.validate_every == 0:
+                    self._validate(bar)
+                if self.step % self.config.save_every == 0:
+                    self.save()
+            if not stop:
+                self._validate(bar)
+            self.save()
+        finally:
+            bar.close()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        if stop:
+            raise BlindSRError(f"stopped at step {self.step}; saved in {self.out}, the same command goes on from there")
+
+    def _validate(self, bar: tqdm) -> None:
+        report = validate(self.average, self.checks, self.autocast, restore=set(self.config.train) != {"initial"})
+        self.log.write(step=self.step, validation=report)
+        draw_curves(self.out)
+        bar.write(f"step {self.step}: " + ", ".join(f"{name} {value:.3f}" for name, value in report.items()))
+
+    # -- saving and resuming -------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write state.pt, then model.safetensors."""
+        save_state(
+            self.out / "state.pt",
+            {
+                "config": json.dumps(registry.as_mapping(self.config)),
+                "step": self.step,
+                "elapsed": self.elapsed,
+                "skipped": self.skipped,
+                "model": plain_state(self.model),
+                "average": plain_state(self.average),
+                "optimizer": self.optimizer.state_dict(),
+            },
+        )
+        card = {"step": self.step, "minutes": round(self.elapsed / 60, 1), "training": registry.as_mapping(self.config)}
+        checkpoints.save(self.out / "model.safetensors", self.average, card, dtype=torch.float32)
+
+    def _load(self) -> None:
+        state = load_state(self.out / "state.pt")
+        try:
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.step, self.elapsed, self.skipped = state["step"], state["elapsed"], state["skipped"]
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BlindSRError(f"{self.out / 'state.pt'}: does not fit this configuration ({reason}); use --fresh") from None
+
+
+def plain_state(model: torch.nn.Module) -> dict[str, Tensor]:
+    """The state dict by the names that an uncompiled model has."""
+    return {name.replace("_orig_mod.", ""): tensor for name, tensor in model.state_dict().items()}
+
+
+def golden_draw(step: int) -> float:
+    """Evenly spread numbers in [0, 1): multiples of the golden ratio, so that shares hold over short stretches."""
+    return (step * 0.6180339887498949) % 1.0
+
+
+def start_from(model: AlternatingSR, files: tuple[str, ...]) -> None:
+    """Take the starting weights of every part that a checkpoint in ``files`` has; later files win."""
+    for file in files:
+        given = checkpoints.load(file).model
+        taken = []
+        for name in ("restorer", "initial", "estimator"):
+            ours, theirs = getattr(model, name), getattr(given, name)
+            if ours is None or theirs is None:
+                continue
+            try:
+                ours.load_state_dict(theirs.state_dict())
+            except RuntimeError:
+                raise BlindSRError(f"{file}: its {name} has another shape than this configuration's") from None
+            taken.append(name)
+        if not taken:
+            raise BlindSRError(f"{file}: has no part that this configuration could start from")
+        print(f"starting weights of {', '.join(taken)} from {file}", file=sys.stderr)
+
+
+def compile_prior(model: AlternatingSR) -> None:
+    """Compile the restorer's prior where a compiler is at hand; otherwise say so and go on."""
+    prior = getattr(model.restorer, "prior", None)
+    if prior is None:
+        return
+    try:
+        from torch._inductor.cpp_builder import get_cpp_compiler
+
+        get_cpp_compiler()
+        prior.forward = torch.compile(partial(type(prior).forward, prior))
+    except Exception as error:
+        print(f"not compiled: {' '.join(str(error).split())[:100]}", file=sys.stderr)

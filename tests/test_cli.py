@@ -1,0 +1,239 @@
+"""The command line: what it refuses, what a batch does, and the commands for real with a small model."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.io import loadmat
+
+from blindsr import images
+from blindsr.cli import main
+from blindsr.interfaces import BlindSRError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, list[str]]:
+    """Exit code, standard output, and the lines of standard error."""
+    try:
+        code = main([str(a) for a in arguments])
+    except SystemExit as stop:
+        code = stop.code
+    told = capsys.readouterr()
+    return code, told.out, told.err.splitlines()
+
+
+@pytest.fixture
+def photo(tmp_path: Path, pixels: np.ndarray) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+class FakeModel:
+    """Enlarges by repetition; fails, or is interrupted, where its ``answer`` says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[SimpleNamespace] = []
+        self.answer: Exception | BaseException | None = None
+
+    def restore(self, source: images.Photo, **options: object) -> FakeModel:
+        self.calls.append(SimpleNamespace(source=source, **options))
+        if self.answer is not None:
+            raise self.answer
+        return self
+
+    def save(self, path: Path, overwrite: bool = False) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"picture")
+
+    def summary(self) -> str:
+        return "done"
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
+    model = FakeModel()
+    monkeypatch.setattr("blindsr.commands.model.load_model", lambda arguments: model)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "COMMAND"),
+        (["sharpen"], "invalid choice: 'sharpen'"),
+        (["restore"], "INPUT"),
+        (["restore", "a.png", "--scale", "5"], "invalid choice: 5"),
+        (["restore", "a.png", "--scal", "2"], "unrecognized arguments: --scal 2"),
+        (["restore", "a.png", "--sigma", "256"], "'256' is not a noise level from 0 to 255"),
+        (["restore", "a.png", "--sigma", "nan"], "'nan' is not a noise level"),
+        (["restore", "a.png", "--sigma=-1"], "'-1' is not a noise level"),
+        (["restore", "a.png", "--tile", "0"], "'0' is not a whole number of at least 1"),
+        (["restore", "a.png", "--max-pixels", "many"], "'many' is not a whole number"),
+        (["restore", "a.png", "--device", "gpu"], "'gpu' is not one of auto, cpu"),
+        (["train", "tiny", "--resume", "--fresh"], "not allowed with argument"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(arguments: list[str], words: str, capsys) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out, len(err)) == (2, "", 1)
+    assert err[0].startswith("blindsr: ") and words in err[0] and "--help" in err[0]
+
+
+@pytest.mark.parametrize("command", [[], ["restore"], ["estimate"], ["basis"], ["train"]])
+def test_help_teaches(command: list[str], capsys) -> None:
+    code, out, err = run(capsys, *command, "--help")
+    assert (code, err) == (0, [])
+    assert "example" in out and "blindsr" in out and all(len(line) <= 120 for line in out.splitlines())
+
+
+def test_every_input_fails_by_itself_and_the_summary_names_it(fake, photo, tmp_path, capsys) -> None:
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "text.jpg").write_text("not a picture")
+    inputs = [tmp_path / "empty.png", photo, tmp_path / "missing.png", tmp_path / "text.jpg"]
+    code, out, err = run(capsys, "restore", *inputs, "--out", tmp_path / "out")
+    assert code == 2
+    assert (tmp_path / "out" / "photo_x4.png").exists() and "1 photo restored" in out
+    assert [sum(str(path) in line for line in err) for path in inputs] == [1, 0, 1, 1]
+    assert err[-1] == "blindsr: 3 of 4 photos failed, named above"
+
+
+def test_a_missing_file_is_one_line_and_makes_no_folder(fake, tmp_path, capsys) -> None:
+    code, out, err = run(capsys, "restore", tmp_path / "missing.png", "--out", tmp_path / "out")
+    assert (code, out, len(err)) == (2, "", 1) and str(tmp_path / "missing.png") in err[0]
+    assert not (tmp_path / "out").exists()
+
+
+def test_existing_results_are_kept_before_any_work(fake, photo, tmp_path, capsys) -> None:
+    kept = tmp_path / "photo_x2.json"  # any one of the results counts
+    kept.write_text("mine")
+    code, _, err = run(capsys, "restore", photo, "--scale", 2, "--out", tmp_path)
+    assert (code, len(err), fake.calls, kept.read_text()) == (2, 1, [], "mine")
+    assert "photo_x2.json exists: add --overwrite" in err[0]
+    assert run(capsys, "restore", photo, "--scale", 2, "--out", tmp_path, "--overwrite")[0] == 0
+    assert len(fake.calls) == 1
+
+
+def test_two_inputs_of_one_name_never_share_a_result(fake, photo, tmp_path, capsys) -> None:
+    other = tmp_path / "other" / "photo.jpg"
+    other.parent.mkdir()
+    Image.new("RGB", (30, 20), "red").save(other)
+    code, out, err = run(capsys, "restore", photo, other, "--out", tmp_path / "out", "--overwrite")
+    assert code == 2 and len(fake.calls) == 1 and "1 photo restored" in out
+    assert err[0].startswith(f"blindsr: {other}: ") and f"is that of {photo} too" in err[0]
+
+
+def test_an_input_is_never_replaced(fake, photo, tmp_path, capsys) -> None:
+    earlier = tmp_path / "photo_x4.png"
+    earlier.write_bytes(photo.read_bytes())
+    code, _, err = run(capsys, "restore", photo, earlier, "--out", tmp_path, "--overwrite")
+    assert code == 2 and "would replace an input" in err[0]
+    assert earlier.read_bytes() == photo.read_bytes()
+    assert (tmp_path / "photo_x4_x4.png").exists()
+
+
+def test_options_reach_the_model_in_its_units(fake, photo, tmp_path, capsys) -> None:
+    options = ("--sigma", "2.55", "--kernel", "gaussian:1.6", "--scale", 3, "--grid", "corner", "--boundary", "taper")
+    assert run(capsys, "restore", photo, "--out", tmp_path / "out", "--tile", 64, *options)[0] == 0
+    (call,) = fake.calls
+    assert (call.sigma, call.kernel, call.scale) == (pytest.approx(0.01), "gaussian:1.6", 3)
+    assert (call.grid, call.boundary, call.tile) == ("corner", "taper", 64)
+
+
+def test_a_bad_kernel_is_said_once(fake, photo, tmp_path, capsys) -> None:
+    other = tmp_path / "second.png"
+    other.write_bytes(photo.read_bytes())
+    code, _, err = run(capsys, "restore", photo, other, "--kernel", "gausian:1", "--out", tmp_path / "out")
+    assert (code, len(err), fake.calls) == (2, 1, []) and "gausian:1" in err[0]
+
+
+def test_max_pixels(fake, photo, tmp_path, capsys) -> None:
+    code, _, err = run(capsys, "restore", photo, "--max-pixels", 700, "--out", tmp_path / "out")
+    assert (code, len(err), fake.calls) == (2, 1, []) and "--max-pixels" in err[0]
+
+
+def test_ctrl_c_is_one_line(fake, photo, tmp_path, capsys) -> None:
+    fake.answer = KeyboardInterrupt()
+    code, _, err = run(capsys, "restore", photo, "--out", tmp_path / "out")
+    assert code == 130 and [line for line in err if "blindsr" in line] == err[-1:] and "stopped" in err[-1]
+
+
+def test_an_error_of_the_user_is_one_line(fake, photo, tmp_path, capsys) -> None:
+    fake.answer = BlindSRError("the kernel is larger than the picture;\n use a smaller one")
+    code, _, err = run(capsys, "restore", photo, "--out", tmp_path / "out")
+    assert (code, err) == (2, [f"blindsr: {photo}: the kernel is larger than the picture; use a smaller one"])
+
+
+def test_a_defect_shows_its_traceback_and_the_batch_goes_on(fake, photo, tmp_path, capsys) -> None:
+    fake.answer = ZeroDivisionError("here")
+    other = tmp_path / "second.png"
+    other.write_bytes(photo.read_bytes())
+    code, _, err = run(capsys, "restore", photo, other, "--out", tmp_path / "out")
+    assert code == 1 and len(fake.calls) == 2
+    assert any("Traceback" in line for line in err) and any("please report it" in line for line in err)
+
+
+def test_an_unwritable_folder_is_one_line(fake, photo, tmp_path, capsys) -> None:
+    (tmp_path / "out").write_text("a file, no folder")
+    code, _, err = run(capsys, "restore", photo, "--out", tmp_path / "out")
+    assert code == 2 and len(err) == 1 and str(tmp_path / "out") in err[0]
+
+
+def test_the_module_runs_as_a_program(tmp_path) -> None:
+    command = [sys.executable, "-m", "blindsr", "--version"]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.fullmatch(r"blindsr \d+\.\d+\.\d+\n", answer)
+
+
+# -- for real, with a small untrained model ----------------------------------------------------------
+
+
+def test_restore_for_real(small_model, photo, pixels, tmp_path, capsys) -> None:
+    deep = tmp_path / "deep.png"
+    images.write(deep, images.Photo(pixels.astype(np.uint16) * 257))
+    out = tmp_path / "a new" / "folder"
+    code, told, err = run(
+        capsys, "restore", photo, deep, "--scale", 2, "--model", small_model, "--out", out, "--compare"
+    )
+    assert (code, err) == (0, [])
+    assert str(out) in told and "2 photos restored" in told
+    names = {f"{name}_x2{end}" for name in ("photo", "deep") for end in (".png", ".json", "_compare.png")}
+    assert {p.name for p in out.iterdir()} == names
+    assert images.read(out / "photo_x2.png").pixels.shape == (48, 60, 3)
+    assert images.read(out / "deep_x2.png").pixels.dtype == np.uint16
+    record = json.loads((out / "photo_x2.json").read_text())
+    assert record["scale"] == 2 and record["grid"] == "centre" and 0 <= record["sigma_255"] <= 255
+    assert Image.open(out / "photo_x2_compare.png").width > 2 * 60
+
+
+def test_restore_with_a_given_kernel_says_so(small_model, photo, tmp_path, capsys) -> None:
+    options = ("--kernel", "gaussian:1.0", "--sigma", "5", "--model", small_model, "--scale", "2", "--out", tmp_path)
+    assert run(capsys, "restore", photo, *options)[0] == 0
+    text = (tmp_path / "photo_x2.json").read_text()
+    assert "gaussian:1.0" in text and json.loads(text)["sigma_255"] == pytest.approx(5, abs=1e-3)
+
+
+def test_estimate_for_real_and_back(small_model, photo, tmp_path, capsys) -> None:
+    code, told, err = run(capsys, "estimate", photo, "--scale", 2, "--model", small_model, "--out", tmp_path)
+    assert (code, err) == (0, [])
+    kernel = np.load(tmp_path / "photo_kernel.npy", allow_pickle=False)
+    assert kernel.ndim == 2 and kernel.min() >= 0 and kernel.sum() == pytest.approx(1, abs=1e-4)
+    np.testing.assert_allclose(loadmat(tmp_path / "photo_kernel.mat")["kernel"], kernel)
+    assert json.loads((tmp_path / "photo_estimate.json").read_text())["sigma_255"] >= 0
+    assert Image.open(tmp_path / "photo_kernel.png").size[0] > 200
+    options = ("--kernel", tmp_path / "photo_kernel.npy", "--model", small_model, "--scale", 2, "--out", tmp_path)
+    assert run(capsys, "restore", photo, *options)[0] == 0
+
+
+def test_an_unknown_model_is_one_line(photo, tmp_path, capsys) -> None:
+    code, _, err = run(capsys, "restore", photo, "--model", "tinny", "--out", tmp_path / "out")
+    assert (code, len(err)) == (2, 1) and "tinny" in err[0]
