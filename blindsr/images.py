@@ -5,7 +5,8 @@ file's own depth (8 or 16 bits), with alpha, ICC profile and EXIF apart; :func:`
 Pillow decodes; :mod:`blindsr.sixteen_bit` serves the files that Pillow would cut down to 8 bits.
 
 What a format cannot hold: JPEG, WebP and BMP have no 16 bits, JPEG and BMP no alpha (errors of :func:`write`);
-BMP has no metadata, WebP no gray (it comes back as RGB), and a 16-bit CMYK file is read at 8 bits.
+BMP has no metadata; WebP has no gray (it comes back as RGB) and drops an alpha that is opaque everywhere; a 16-bit
+CMYK file is read at 8 bits.
 """
 
 from __future__ import annotations
@@ -209,7 +210,7 @@ def _encode(photo: Photo, kind: str) -> bytes:
         carried["exif"] = metadata.jpeg_exif(exif) or b"" if exif else b""
         image.save(buffer, "JPEG", quality=95, subsampling="4:4:4", **carried)
     elif kind == "WebP":
-        image.save(buffer, "WEBP", lossless=True, exact=True, **carried)
+        image.save(buffer, "WEBP", lossless=True, exact=True, method=1, quality=20, **carried)  # quality: effort
     else:
         image.save(buffer, kind, **(carried if kind == "PNG" else {}))
     return buffer.getvalue()

@@ -18,6 +18,7 @@ from blindsr.interfaces import BlindSRError
 from blindsr.restorers.usrnet import USRNetConfig
 
 WRAPPERS = ("params_ema", "params", "state_dict")
+BLOCKS = 2  # residual blocks on every scale
 SIGNATURE = ("p.m_head.weight", "p.m_body.0.res.0.weight", "p.m_tail.weight", "h.mlp.0.weight", "h.mlp.4.bias")
 
 
@@ -52,11 +53,18 @@ def is_usrnet(state: Mapping[str, Tensor]) -> bool:
     return all(key in state for key in SIGNATURE)
 
 
+def convert(state: Mapping[str, Tensor]) -> tuple[USRNetConfig, dict[str, Tensor]]:
+    """Configuration and tensors, named as those of an ``AlternatingSR`` that consists of the restorer alone."""
+    config = usrnet_config(state)
+    tensors = usrnet_state(state, depth=len(config.channels) - 1)
+    return config, {f"restorer.{name}": tensor for name, tensor in tensors.items()}
+
+
 def usrnet_config(state: Mapping[str, Tensor]) -> USRNetConfig:
-    """The configuration that the shapes of a published state_dict tell (its names are those of ``SIGNATURE``)."""
-    downs = sum(bool(re.fullmatch(r"p\.m_down\d+\.2\.weight", key)) for key in state)
+    """The configuration that the shapes of a published state_dict tell (one that :func:`is_usrnet` knows)."""
     channels = [state["p.m_head.weight"].shape[0]]
-    channels += [state[f"p.m_down{i + 1}.2.weight"].shape[0] for i in range(downs) if f"p.m_down{i + 1}.2.weight" in state]
+    while (key := f"p.m_down{len(channels)}.{BLOCKS}.weight") in state:
+        channels.append(state[key].shape[0])
     return USRNetConfig(
         n_iterations=state["h.mlp.4.bias"].shape[0] // 2,
         channels=tuple(channels),

@@ -11,7 +11,7 @@ import logging
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
@@ -34,11 +34,22 @@ def read_png(data: bytes) -> np.ndarray:
     """Decode a whole 16-bit PNG file; raises ValueError. OpenCV says why only on stderr: verify the file before."""
     import cv2  # a heavy import that 8-bit photos can do without
 
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    found = cv2.imdecode(np.frombuffer(_pixel_chunks(data), np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None or found.dtype != np.uint16:
         raise ValueError("no 16-bit pixels in it")
     found = _to_rgb(found)
     return found[..., (0, 3)] if data[25] == 4 else found  # OpenCV repeats gray three times when there is alpha
+
+
+def _pixel_chunks(data: bytes) -> bytes:
+    """A PNG without its metadata, of which libpng prints its opinion on stderr."""
+    parts, at = [PNG_SIGNATURE], len(PNG_SIGNATURE)
+    while at + 8 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] in (b"IHDR", b"tRNS", b"IDAT", b"IEND"):
+            parts.append(data[at:end])
+        at = end
+    return b"".join(parts)
 
 
 def write_png(samples: np.ndarray, icc: bytes | None, exif: Image.Exif | None) -> bytes:
@@ -60,7 +71,7 @@ def _chunk(name: bytes, data: bytes) -> bytes:
 def _png_pixels(samples: np.ndarray) -> Iterator[bytes]:
     """The compressed pixel stream in pieces; every row is stored as its difference to the one above (filter 2)."""
     height, width, count = samples.shape
-    compressor = zlib.compressobj(6)
+    compressor = zlib.compressobj(3)  # higher levels gain nothing on noisy low bytes
     step = max(1, _BYTES_AT_ONCE // (2 * width * count))
     above = np.zeros((1, 2 * width * count), np.uint8)
     for top in range(0, height, step):
@@ -147,11 +158,10 @@ class TiffSource:
 
 
 def write_tiff(samples: np.ndarray, icc: bytes | None, exif: Image.Exif | None) -> bytes:
-    """Encode (H, W, S) uint8 or uint16 as deflated TIFF; EXIF goes to the main directory and to directories of its own."""
+    """Encode (H, W, S) uint8 or uint16 as deflated TIFF with EXIF (of its main directory, the texts)."""
     import tifffile
 
-    directories = {tag: exif[tag] for tag in (metadata.EXIF_IFD, metadata.GPS_IFD) if exif and tag in exif}
-    tags = [(tag, "I", 1, 0, True) for tag in directories]
+    tags = []
     for tag, value in (exif or {}).items():
         if isinstance(value, str):
             text = value.encode("utf-8", "replace")
@@ -171,17 +181,30 @@ def write_tiff(samples: np.ndarray, icc: bytes | None, exif: Image.Exif | None) 
         iccprofile=icc,
         extratags=tags,
     )
-    data = bytearray(buffer.getvalue())
-    with tifffile.TiffFile(buffer) as file:
-        places = {tag: file.pages[0].tags[tag].valueoffset for tag in directories}
-    for tag, content in directories.items():  # appended, then pointed to: tifffile itself writes no such directories
-        data.extend(b"\0" * (len(data) % 2))
-        struct.pack_into("<I", data, places[tag], len(data))
+    directories = {tag: exif[tag] for tag in (metadata.EXIF_IFD, metadata.GPS_IFD) if exif and tag in exif}
+    return _with_directories(bytearray(buffer.getvalue()), directories)
+
+
+def _with_directories(data: bytearray, directories: dict[int, dict[int, Any]]) -> bytes:
+    """Append EXIF and GPS directories to a little-endian TIFF, and a main directory that points to them.
+
+    tifffile writes no such directories. A BigTIFF (over 4 GB), laid out differently, stays as it is."""
+    if not directories or data[:4] != b"II*\0":
+        return bytes(data)
+    (main,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, main)
+    entries = [bytes(data[at : at + 12]) for at in range(main + 2, main + 2 + 12 * count, 12)]
+    for tag, content in directories.items():
+        data.extend(bytes(len(data) % 2))
+        entries.append(struct.pack("<HHII", tag, 4, 1, len(data)))
         directory = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\x08\0\0\0", group=tag)
         for key, value in content.items():
             directory[key] = value
         data.extend(directory.tobytes(len(data)))
-    return bytes(data)
+    data.extend(bytes(len(data) % 2))
+    struct.pack_into("<I", data, 4, len(data))
+    entries.sort(key=lambda entry: entry[0] | entry[1] << 8)
+    return bytes(data) + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
 
 
 def _to_rgb(array: np.ndarray) -> np.ndarray:

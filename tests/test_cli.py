@@ -194,6 +194,25 @@ def test_the_module_runs_as_a_program(tmp_path) -> None:
     assert re.fullmatch(r"blindsr \d+\.\d+\.\d+\n", answer)
 
 
+def test_basis_for_real(tmp_path, capsys) -> None:
+    config = tmp_path / "few.yaml"
+    config.write_text("kernels: {name: gaussian, size: 9}\ncount: 200\ncomponents: 3\n")
+    code, out, err = run(capsys, "basis", config, "--out", tmp_path)
+    assert (code, err) == (0, []) and str(tmp_path / "few.npz") in out
+    with np.load(tmp_path / "few.npz", allow_pickle=False) as basis:
+        assert basis["components"].shape == (3, 81)
+
+
+@pytest.mark.parametrize("command", ["basis", "train"])
+def test_a_wrong_configuration_is_one_line(command: str, tmp_path, capsys) -> None:
+    config = tmp_path / "typo.yaml"
+    config.write_text("compnents: 3\n")
+    code, _, err = run(capsys, command, config)
+    assert (code, len(err)) == (2, 1) and "compnents" in err[0]
+    code, _, err = run(capsys, command, "no_such_configuration")
+    assert (code, len(err)) == (2, 1) and "no_such_configuration" in err[0]
+
+
 # -- for real, with a small untrained model ----------------------------------------------------------
 
 

@@ -81,3 +81,31 @@ def test_every_dependency_is_pinned() -> None:
     pinned = dict(re.findall(r"^([\w-]+)==([\w.]+)", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE))
     assert len(wanted) > 10 and wanted - pinned.keys() == set()
     assert pinned["torch"] == "2.13.0"
+
+
+def start(script: str, folder: Path, python: str) -> subprocess.CompletedProcess[str]:
+    """Run a copy of a script under a path that needs quoting, with another Python to build from."""
+    shutil.copytree(ROOT / "scripts", folder / "a [new] copy" / "scripts")
+    command = ["bash", str(folder / "a [new] copy" / "scripts" / script)]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHON": python}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize("script", ["run.sh", "test.sh"])
+@pytest.mark.parametrize(
+    ("python", "words"),
+    [
+        (None, "was not found: install Python 3.10"),
+        ('if [ "$1" = --version ]; then echo Python 3.9.2; else exit 1; fi', "Python 3.9.2 is too old"),
+        ('case "$2" in *ensurepip*) exit 1;; *) exit 0;; esac', "apt-get install python3-venv"),
+    ],
+)
+def test_a_machine_without_python_is_told_so(script: str, python: str | None, words: str, tmp_path: Path) -> None:
+    stand_in = tmp_path / "python3"
+    if python is not None:
+        stand_in.write_text(f"#!/bin/sh\n{python}\n")
+        stand_in.chmod(0o755)
+    answer = start(script, tmp_path, str(stand_in))
+    assert answer.returncode == 2 and answer.stdout == ""
+    assert words in answer.stderr and len(answer.stderr.splitlines()) == 1

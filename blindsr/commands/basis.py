@@ -12,12 +12,12 @@ variance that they keep."""
 
 EXAMPLES = """\
 example:
-  blindsr basis gaussian_21 --out pca"""
+  blindsr basis gaussian_21 --out pca        the shipped configuration, to pca/gaussian_21.npz"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", metavar="CONFIG", help="a YAML file, or the bare name of a shipped configuration")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the basis")
+    parser.add_argument("--out", type=Path, metavar="FILE|DIR", help="the .npz file, or its folder (default: here)")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -53,10 +53,10 @@ def before_and_after(
     height = max(after.shape[0], 128)
     side = min(height, max(after.shape[1] // 2, 128))
     part = "" if whole else " (middle)"
-    panels = [
-        (Image.fromarray(enlarged), f"before: bicubic ×{scale}{part}" if scale > 1 else f"before{part}"),
+    panels = [  # ASCII: the font that Pillow brings has no Greek
+        (Image.fromarray(enlarged), f"before (bicubic x{scale}){part}" if scale > 1 else f"before{part}"),
         (Image.fromarray(after), f"after{part}"),
-        (kernel_picture(kernel, side), f"kernel {kernel.shape[0]}×{kernel.shape[1]}, σ {255 * sigma:.1f}"),
+        (kernel_picture(kernel, side), f"kernel, noise {255 * sigma:.1f}"),
     ]
     font = ImageFont.load_default(max(12, min(40, height // 20)))
     line = round(font.size * 1.6)

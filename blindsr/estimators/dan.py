@@ -4,7 +4,7 @@ Resolution", NeurIPS 2020, section 3.3), in its plain form and in ours.
 Conditional residual blocks (CRB) work on the features of ``y`` and are told the features of the current
 restoration ``x̂`` in every block::
 
-    f ← f + CA(conv(relu(conv([f, g]))))        f: features of y,  g: features of x̂
+    f ← f + CA(conv(lrelu(conv([f, g]))))        f: features of y,  g: features of x̂
 
 Plain: the pooled output is the code. Ours (``corrects: true``) differs where it pays:
 
@@ -33,7 +33,7 @@ class ChannelAttention(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(channels, channels // reduction, 1),
-            nn.ReLU(),
+            nn.LeakyReLU(0.2),
             nn.Conv2d(channels // reduction, channels, 1),
             nn.Sigmoid(),
         )
@@ -49,7 +49,7 @@ class ConditionalResidualBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(2 * channels, 2 * channels, 3, padding=1),
-            nn.ReLU(),
+            nn.LeakyReLU(0.2),
             nn.Conv2d(2 * channels, channels, 3, padding=1),
             ChannelAttention(channels),
         )

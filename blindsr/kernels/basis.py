@@ -107,7 +107,10 @@ class KernelBasis(nn.Module):
         return KernelBasis(self.components[:m].clone(), self.mean.clone())
 
     def save(
-        self, path: str | Path, record: Mapping[str, Any] | None = None, dtype: Literal["float32", "float16"] = "float32"
+        self,
+        path: str | Path,
+        record: Mapping[str, Any] | None = None,
+        dtype: Literal["float32", "float16"] = "float32",
     ) -> None:
         """Write ``components`` (as ``dtype``), ``mean`` and ``record`` (how the basis was made, as JSON) to an .npz.
 

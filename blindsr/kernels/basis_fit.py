@@ -9,11 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from blindsr.config import load, parse
+from blindsr.config import ConfigError, load, nearest, parse
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.basis import KernelBasis
 from blindsr.kernels.mixture import Mixture
 from blindsr.registry import as_mapping, build, parse_component
+from blindsr.resources import shipped
 
 MARKS = (5, 10, 16, 24, 32, 48, 64, 80, 96, 100, 128, 160, 192, 224, 256, 320)  # where a curve is printed
 _HELD_OUT = 5000  # fresh kernels of every family on which the finished basis is measured
@@ -37,9 +38,19 @@ class BasisConfig:
             raise ValueError(f"needs 1 ≤ components < count, not {self.components} and {self.count}")
 
 
-def load_basis_config(path: str | Path) -> BasisConfig:
-    """Read a :class:`BasisConfig` from YAML."""
-    return parse(BasisConfig, load(Path(path)), Path(path).stem)
+def load_basis_config(name: str | Path) -> BasisConfig:
+    """Read a :class:`BasisConfig` from a YAML file, or from the shipped configuration of that bare name.
+
+    Raises ConfigError when there is none or it is wrong.
+    """
+    path = Path(name)
+    if not path.suffix and not path.is_file():
+        folder = shipped("configs") / "basis"
+        path = folder / f"{name}.yaml"
+        if not path.is_file():
+            known = (p.stem for p in folder.glob("*.yaml"))
+            raise ConfigError(f"{name}: no such basis configuration{nearest(str(name), known)}")
+    return parse(BasisConfig, load(path), path.stem)
 
 
 def principal_components(kernels: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -70,15 +81,26 @@ def kept(basis: KernelBasis, kernels: np.ndarray) -> float:
     return float(1 - (lost**2).sum() / ((flat - flat.mean(0)) ** 2).sum())
 
 
-def fit_basis(config: BasisConfig, out: str | Path, say: Callable[[str], None] = print) -> dict[str, Any]:
-    """Fit the basis, tell its variance curve through ``say``, write it to ``out`` (.npz) and return its record.
+def fit_basis(
+    config: BasisConfig | str | Path, out: str | Path | None = None, say: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Fit the basis, tell its variance curve through ``say``, write it to ``out`` and return its record.
+
+    ``config`` may be the path or name of one (:func:`load_basis_config`). ``out`` is an .npz file, or a
+    folder (None: the current one) in which the file is called like the configuration.
 
     The record holds the configuration (generator, seed, count), size, components, ``kept`` (the share
     of variance kept by the first 1, 2, … components) and ``held_out`` (the share kept by all of them, on
     fresh kernels of each family). Raises BlindSRError when ``out`` cannot be written.
     """
-    if Path(out).suffix != ".npz":
+    name = "basis" if isinstance(config, BasisConfig) else Path(config).stem
+    out = Path(out or ".")
+    if out.is_dir() or not out.suffix:
+        out = out / f"{name}.npz"
+    if out.suffix != ".npz":
         raise BlindSRError(f"{out}: a kernel basis is an .npz file; name it so")
+    if not isinstance(config, BasisConfig):
+        config = load_basis_config(config)
     family = build(config.kernels)
     rng = np.random.default_rng(config.seed)
     say(f"drawing {config.count} kernels of {family.size}×{family.size}")
@@ -94,10 +116,10 @@ def fit_basis(config: BasisConfig, out: str | Path, say: Callable[[str], None] =
     held_out = {}
     for number, member in enumerate(families, 1):
         fresh = member.sample(_HELD_OUT, rng)
-        name = type(member.config)._component[1]
-        held_out[name if name not in held_out else f"{name} {number}"] = round(kept(basis, fresh), 5)
-    for name, share in held_out.items():
-        say(f"on {_HELD_OUT} fresh kernels, {name}: {100 * share:.2f} %")
+        label = type(member.config)._component[1]
+        held_out[label if label not in held_out else f"{label} {number}"] = round(kept(basis, fresh), 5)
+    for label, share in held_out.items():
+        say(f"on {_HELD_OUT} fresh kernels, {label}: {100 * share:.2f} %")
     record = {
         "config": as_mapping(config),
         "size": basis.size,
@@ -106,5 +128,5 @@ def fit_basis(config: BasisConfig, out: str | Path, say: Callable[[str], None] =
         "held_out": held_out,
     }
     basis.save(out, record, config.precision)
-    say(f"wrote {out} ({Path(out).stat().st_size / 1024:.0f} KiB)")
+    say(f"wrote {out} ({out.stat().st_size / 1024:.0f} KiB)")
     return record

@@ -58,13 +58,13 @@ def _random_field(side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def fit_bicubic_kernel(scale: int, images: list[np.ndarray] | None = None, seed: int = 0) -> np.ndarray:
-    """The same kernel found from data: the minimiser of ``‖(x ⊗ k)↓s − y‖²`` where ``y`` is the bicubic reduction of x.
+    """The same kernel found from data: the minimiser of ``‖(x ⊗ k)↓s − y‖²``, y being the bicubic reduction of x.
 
     This is the data-driven fit of Zhang et al. (CVPR 2020), section 3.1, solved as one linear least-squares
     problem for the 625 taps. ``images`` are gray (H, W) arrays in [0, 1]; None takes random
     fields with a 1/f spectrum made from ``seed``. Only outputs that no border touches are used.
 
-    Returns (25, 25) float64. Raises BlindSRError for a wrong scale or images that are too small to determine the kernel.
+    Returns (25, 25) float64. Raises BlindSRError for a wrong scale or images too small to determine the kernel.
     """
     _check_scale(scale)
     import torch

@@ -58,10 +58,7 @@ def tidy(k: np.ndarray, name: str) -> np.ndarray:
         k = k.reshape([n for n in k.shape if n > 1] or [1, 1])
     if k.ndim != 2:
         raise BlindSRError(f"{name}: a kernel has two dimensions, not shape {k.shape}; give one (h, w) array")
-    if max(k.shape) > LARGEST:
-        raise BlindSRError(
-            f"{name}: {k.shape[0]}×{k.shape[1]} is too large for a blur kernel (at most {LARGEST} pixels wide); is it a photo?"
-        )
+    _check_sides(k.shape, name)
     k = k.astype(np.float64)
     if not np.isfinite(k).all():
         raise BlindSRError(f"{name}: the kernel holds NaN or infinite values; write it anew")
@@ -73,9 +70,15 @@ def tidy(k: np.ndarray, name: str) -> np.ndarray:
     return k / total
 
 
+def _check_sides(shape: tuple[int, ...], name: str) -> None:
+    if max(shape) > LARGEST:
+        sides = "×".join(map(str, shape))
+        raise BlindSRError(f"{name}: {sides} is too large for a blur kernel (at most {LARGEST}); is it a photo?")
+
+
 def _split(text: str) -> tuple[Path, int | None]:
     match = re.fullmatch(r"(.+)#(\d+)", text)
-    if match and not Path(text).exists():
+    if match and not Path(text).is_file():
         return Path(match[1]), int(match[2])
     return Path(text), None
 
@@ -114,7 +117,7 @@ def _spoken(word: str, rest: str, scale: int, text: str) -> np.ndarray:
         return linear_motion(max(SIZE, side), length, math.radians(degrees))
     if word in WORDS:
         raise ValueError("not understood")
-    if Path(text).suffix or Path(text).exists():
+    if not rest and text and (Path(text).suffix or Path(text).exists()):
         raise BlindSRError(f"kernel {text!r}: a kernel file ends in .png, .npy or .mat; convert it to one of them")
     raise BlindSRError(f"kernel {text!r}: neither a file (.png, .npy, .mat) nor a known word{nearest(word, WORDS)}")
 
@@ -135,21 +138,19 @@ def _read(path: Path, number: int | None) -> np.ndarray:
     if not found:
         raise BlindSRError(f"{path}: holds no kernel; give a 2-D array of numbers")
     if number is None and len(found) > 1:
-        raise BlindSRError(f"{path}: holds {len(found)} kernels; choose one, as {path.name}#1 … {path.name}#{len(found)}")
-    if not 1 <= (number or 1) <= len(found):
+        last = len(found)
+        raise BlindSRError(f"{path}: holds {last} kernels; choose one, as {path.name}#1 … {path.name}#{last}")
+    number = 1 if number is None else number
+    if not 1 <= number <= len(found):
         raise BlindSRError(f"{path}: there is no kernel #{number}; it holds {len(found)}, counted from 1")
-    return found[(number or 1) - 1]
+    return found[number - 1]
 
 
 def _read_png(path: Path) -> list[np.ndarray]:
     from PIL import Image
 
     with Image.open(path, formats=["PNG"]) as image:
-        if max(image.size) > LARGEST:  # said before a large picture is decoded
-            width, height = image.size
-            raise BlindSRError(
-                f"{path}: {height}×{width} is too large for a blur kernel (at most {LARGEST} pixels wide); is it a photo?"
-            )
+        _check_sides(image.size[::-1], str(path))  # before a large picture is decoded
         gray = image if image.mode.startswith(("I", "F")) else image.convert("L")
         return [np.asarray(gray)]
 
@@ -169,5 +170,6 @@ def _read_mat(path: Path) -> list[np.ndarray]:
         if name.startswith("__") or not isinstance(value, np.ndarray):
             continue
         cells = value.ravel() if value.dtype == object else [value]
-        found += [cell for cell in cells if isinstance(cell, np.ndarray) and cell.dtype.kind in "fiub" and cell.size > 1]
+        arrays = (cell for cell in cells if isinstance(cell, np.ndarray))
+        found += [array for array in arrays if array.dtype.kind in "fiub" and array.size > 1]
     return found

@@ -43,7 +43,7 @@ class Mixture:
         self.components = [build(component) for component in config.components]
         sizes = {component.size for component in self.components}
         if len(sizes) > 1:
-            raise ConfigError(f"a mixture needs kernels of one size, not {sorted(sizes)}; set size alike in all of them")
+            raise ConfigError(f"a mixture needs kernels of one size, not {sorted(sizes)}; set size alike in all")
         self.size = sizes.pop()
         weights = np.array(config.weights or [1.0] * len(self.components))
         self.shares = weights / weights.sum()

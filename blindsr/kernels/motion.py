@@ -14,11 +14,12 @@ _STEPS = 192  # instants of one exposure; neighbours are then less than a pixel 
 _BATCH = 1000  # kernels rasterised at a time, so that the work stays in the cache
 
 
-def splat(points: np.ndarray, size: int) -> np.ndarray:
+def splat(points: np.ndarray, size: int, weights: np.ndarray | None = None) -> np.ndarray:
     """Kernels traced by ``points`` (n, t, 2), offsets (row, column) in pixels from the centre.
 
     Every point is shared among its four neighbouring pixels (bilinearly), which keeps the centroid
-    exactly. Returns (n, size, size) float64, each with sum 1.
+    exactly. ``weights`` (n, t) is the time spent at each point (None: alike). Returns (n, size, size)
+    float64, each with sum 1.
     """
     n = len(points)
     at = points + size // 2
@@ -26,9 +27,10 @@ def splat(points: np.ndarray, size: int) -> np.ndarray:
     frac = np.clip(at - corner, 0.0, 1.0)
     row, col = frac[..., 0], frac[..., 1]
     cell = corner[..., 0] * size + corner[..., 1] + (np.arange(n, dtype=np.int32) * size**2)[:, None]
-    above, left = 1 - row, 1 - col
+    time = 1.0 if weights is None else weights
+    below, above, left = row * time, (1 - row) * time, 1 - col
     total = np.zeros(n * size**2)
-    for offset, share in ((0, above * left), (1, above * col), (size, row * left), (size + 1, row * col)):
+    for offset, share in ((0, above * left), (1, above * col), (size, below * left), (size + 1, below * col)):
         total += np.bincount((cell + offset).ravel(), share.ravel(), minlength=total.size)
     kernels = total.reshape(n, size, size)
     return kernels / kernels.sum((1, 2), keepdims=True)
@@ -71,7 +73,7 @@ def shake(n: int, rng: np.random.Generator, inertia: tuple[float, float], jolts:
 
     After Boracchi & Foi, "Modeling the performance of image restoration from motion blur" (IEEE TIP
     2012): a velocity with inertia is perturbed at random, pulled back to where it began and sometimes
-    jolted. Unlike theirs the speed varies, so that a path is bright where the camera rests.
+    jolted. Unlike theirs the speed varies.
 
     The velocity forgets itself within ``inertia`` exposures (drawn log-uniformly between the two; long
     ones give straight paths), there are up to ``jolts`` sudden changes per exposure on average, and the
@@ -101,7 +103,9 @@ class MotionKernelsConfig:
 
     The larger side of the path's bounding box is drawn uniformly from ``extent`` (shares of ``size``),
     the path is made by :func:`shake` with ``inertia``, ``jolts`` and ``pull``, and its line is softened
-    by a Gaussian of a width drawn from ``soften`` (pixels).
+    by a Gaussian of a width drawn from ``soften`` (pixels). ``evenness`` says how alike all parts of
+    the line are: 0 is bright where the camera rests, 1 travels the same path at constant speed; each
+    kernel draws its own.
 
     A blurred photo alone cannot tell how far its kernel is shifted, so kernels need one convention.
     ``centre`` names what lies in the middle, to a fraction of a pixel: the middle of the path's bounding
@@ -115,6 +119,7 @@ class MotionKernelsConfig:
     jolts: float = 1.0
     pull: float = 6.0
     soften: tuple[float, float] = (0.0, 0.6)
+    evenness: tuple[float, float] = (0.0, 1.0)
     centre: Literal["box", "centroid"] = "box"
 
     def __post_init__(self) -> None:
@@ -123,6 +128,8 @@ class MotionKernelsConfig:
             raise ValueError(f"extent must be two rising shares of the size, not {list(self.extent)}")
         if not 0 < self.inertia[0] <= self.inertia[1]:
             raise ValueError(f"inertia must be two rising positive numbers, not {list(self.inertia)}")
+        if not 0 <= self.evenness[0] <= self.evenness[1] <= 1:
+            raise ValueError(f"evenness must be two rising numbers between 0 and 1, not {list(self.evenness)}")
         if self.jolts < 0 or self.pull < 0:
             raise ValueError("jolts and pull may not be negative")
         if not 0 <= self.soften[0] <= self.soften[1] <= 0.8:
@@ -147,13 +154,18 @@ class MotionKernels:
     def _batch(self, n: int, rng: np.random.Generator) -> np.ndarray:
         config = self.config
         path = shake(n, rng, config.inertia, config.jolts, config.pull)
+        speed = np.linalg.norm(np.diff(path, axis=1, append=2 * path[:, -1:] - path[:, -2:-1]), axis=2)
+        time = speed ** rng.uniform(*config.evenness, (n, 1))
         low, high = path.min(1), path.max(1)
-        middle = path.mean(1) if config.centre == "centroid" else (low + high) / 2
+        if config.centre == "centroid":
+            middle = (path * time[..., None]).sum(1) / time.sum(1)[:, None]
+        else:
+            middle = (low + high) / 2
         path = path - middle[:, None]
         extent = rng.uniform(*config.extent, n) * self.size
         # Softening needs a free margin of two pixels around the path (less in the smallest kernels).
         room = max(self.size // 2 - 2, 0.5) / np.abs(path).max((1, 2))
         scale = np.minimum(extent / (high - low).max(1), room)
-        kernels = splat(path * scale[:, None, None], self.size)
+        kernels = splat(path * scale[:, None, None], self.size, time)
         kernels = soften(kernels.astype(np.float32), rng.uniform(*config.soften, n))
         return kernels / kernels.sum((1, 2), keepdims=True)

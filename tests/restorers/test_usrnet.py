@@ -1,0 +1,99 @@
+"""USRNet against the published outputs, and at awkward sizes."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from blindsr import checkpoints
+from blindsr.restorers.usrnet import USRNet, USRNetConfig
+
+DATA = Path(os.environ.get("BLINDSR_DATA", Path(__file__).parents[3] / "shared" / "data"))
+PUBLISHED = DATA / "weights" / "usrnet_tiny.pth"
+TINY = USRNetConfig(n_iterations=6, channels=(16, 32, 64, 64), hidden=32)
+
+
+def uniform_kernel(size: int) -> torch.Tensor:
+    return torch.full((1, 1, size, size), 1 / size**2)
+
+
+@pytest.mark.parametrize("config, count", [(USRNetConfig(), 17_016_016), (TINY, 590_332)])
+def test_published_sizes(config, count):
+    with torch.device("meta"):
+        from blindsr.restorers.resunet import ResUNet
+
+        prior = ResUNet(channels=config.channels)
+    hyper = USRNet(TINY).hyper if config is TINY else None
+    total = sum(p.numel() for p in prior.parameters())
+    if hyper is not None:
+        assert total + sum(p.numel() for p in hyper.parameters()) == count
+    else:
+        assert total + (2 * 64 + 64) + (64 * 64 + 64) + (64 * 16 + 16) == count
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="the published weights are not at hand (set BLINDSR_DATA)")
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-4), (torch.float64, 1e-6)])
+def test_published_outputs(dtype, tolerance):
+    golden = np.load("tests/data/usrnet_tiny_official.npz")
+    restorer = checkpoints.load(PUBLISHED).model.restorer.to(dtype)
+    for case in range(4):
+        lr, k, expected = (torch.from_numpy(golden[f"case{case}_{n}"]).to(dtype) for n in ("lr", "kernel", "sr"))
+        sigma = torch.tensor([float(golden[f"case{case}_sigma"])], dtype=dtype)
+        with torch.inference_mode():
+            sr = restorer(lr, k, sigma, int(golden[f"case{case}_scale"]))
+        assert (sr - expected).abs().max() <= tolerance
+
+
+@pytest.fixture(scope="module")
+def small() -> USRNet:
+    torch.manual_seed(0)
+    return USRNet(USRNetConfig(n_iterations=2, channels=(8, 8), hidden=8)).eval()
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(19, 23), (16, 31), (40, 36)])
+def test_odd_and_prime_sizes(small, scale, size):
+    y = torch.rand(1, 3, *size)
+    with torch.inference_mode():
+        x = small(y, uniform_kernel(5), torch.zeros(1), scale)
+    assert x.shape == (1, 3, size[0] * scale, size[1] * scale)
+    assert torch.isfinite(x).all()
+
+
+def test_kernels_up_to_71(small):
+    with torch.inference_mode():
+        x = small(torch.rand(1, 3, 40, 37), uniform_kernel(71), torch.full((1,), 0.01), 2)
+    assert torch.isfinite(x).all()
+
+
+def test_iterations_can_run_in_pieces(small):
+    """x after iterations 0…1 at once is x after 0, carried on through 1."""
+    y, k, sigma = torch.rand(2, 3, 12, 14), uniform_kernel(3).expand(2, 1, 3, 3), torch.tensor([0.0, 0.05])
+    with torch.inference_mode():
+        whole = small(y, k, sigma, 2)
+        half = small(y, k, sigma, 2, iterations=range(1))
+        carried = small(y, k, sigma, 2, x0=half, iterations=range(1, 2))
+    torch.testing.assert_close(carried, whole)
+    assert not torch.equal(half, whole)
+
+
+def test_untrained_model_is_sane(small):
+    """The identity start: even without training the result must look like the photo."""
+    rows, cols = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    x = (0.5 + 0.3 * torch.sin(rows / 5) * torch.cos(cols / 7)).expand(1, 3, 32, 32)
+    with torch.inference_mode():
+        sr = small(x[..., ::2, ::2], torch.ones(1, 1, 1, 1), torch.zeros(1), 2)
+    assert (sr - x).abs().mean() < 0.1
+
+
+def test_data_step_stays_float32_under_autocast(small):
+    """bfloat16 in the prior must cost little: the FFTs keep full precision."""
+    y, k = torch.rand(1, 3, 16, 16), uniform_kernel(5)
+    with torch.inference_mode():
+        exact = small(y, k, torch.zeros(1), 2)
+        with torch.autocast("cpu", torch.bfloat16):
+            fast = small(y, k, torch.zeros(1), 2)
+    assert fast.dtype == torch.float32
+    assert (fast - exact).abs().max() < 0.05

@@ -1,0 +1,137 @@
+"""The alternation: its two schedules, its modes and where gradients go."""
+
+import numpy as np
+import pytest
+import torch
+
+from blindsr.alternating import AlternatingConfig, AlternatingSR, most_textured
+from blindsr.estimators.dan import DANConfig
+from blindsr.estimators.spectral import SpectralConfig
+from blindsr.interfaces import BlindSRError
+from blindsr.kernels.basis import KernelBasis
+from blindsr.kernels.gaussian import gaussian
+from blindsr.restorers.usrnet import USRNetConfig
+
+RESTORER = USRNetConfig(n_iterations=4, channels=(8, 8), hidden=8)
+KERNELS = np.stack([gaussian(9, 0.5 + 0.05 * i, 0.5 + 0.07 * (i % 13), 0.1 * i) for i in range(40)])
+
+
+def make(**options) -> AlternatingSR:
+    torch.manual_seed(0)
+    settings = dict(
+        restorer=RESTORER,
+        initial=SpectralConfig(code=4, window=16, hidden=8),
+        estimator=DANConfig(code=4, channels=16, blocks=1, hidden=8),
+        basis="test",
+        loops=2,
+    )
+    model = AlternatingSR(AlternatingConfig(**(settings | options)), KernelBasis.fit(KERNELS, 4))
+    if model.estimator is not None and model.estimator.config.corrects:
+        torch.nn.init.normal_(model.estimator.correct[-1].weight, std=0.5)  # an untrained correction is none
+    return model
+
+
+@pytest.fixture
+def y() -> torch.Tensor:
+    return torch.rand(2, 3, 20, 24, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("schedule, parts", [("warm", [range(0, 2), range(2, 4)]), ("restart", [range(4), range(4)])])
+def test_schedules(schedule, parts, y):
+    model = make(schedule=schedule)
+    assert model.schedule() == parts
+    result = model(y, 2)
+    assert len(result.iterates) == 2
+    assert [i.x.shape for i in result.iterates] == [(2, 3, 40, 48)] * 2
+    assert not torch.equal(result.iterates[0].kernel, result.iterates[1].kernel)
+
+
+def test_warm_with_an_estimator_that_changes_nothing_is_non_blind(y):
+    """If the code stays, splitting the iterations over loops must give the non-blind result."""
+    model = make()
+    torch.nn.init.zeros_(model.estimator.correct[-1].weight)
+    with torch.no_grad():
+        result = model(y, 2)
+        given = model(y, 2, result.kernel, result.sigma)
+    torch.testing.assert_close(result.x, given.x)
+
+
+def test_restart_repeats_from_the_nearest_neighbour(y):
+    model = make(schedule="restart")
+    with torch.no_grad():
+        result = model(y, 3)
+        last = model.restorer(y, result.kernel, result.sigma, 3)
+    torch.testing.assert_close(result.x, last)
+
+
+def test_kernels_are_always_valid(y):
+    for iterate in make()(y, 4).iterates:
+        assert (iterate.kernel >= 0).all()
+        torch.testing.assert_close(iterate.kernel.sum((1, 2, 3)), torch.ones(2))
+
+
+def test_given_sigma_stays(y):
+    sigma = torch.tensor([0.01, 0.1])
+    result = make()(y, 2, sigma=sigma)
+    assert all(i.sigma is sigma for i in result.iterates)
+
+
+def test_given_kernel_is_non_blind(y):
+    model = make()
+    k = torch.full((2, 1, 3, 3), 1 / 9)
+    result = model(y, 2, k)
+    assert len(result.iterates) == 1 and result.iterates[0].code is None
+    torch.testing.assert_close(result.sigma, model.first_estimate(y, 2).sigma)
+
+
+def test_non_blind_model_asks_for_a_kernel(y):
+    model = AlternatingSR(AlternatingConfig(restorer=RESTORER))
+    assert not model.blind
+    with pytest.raises(BlindSRError, match="give the kernel"):
+        model(y, 2)
+
+
+def test_plain_dan_starts_from_a_dirac(y):
+    model = make(initial=None, estimator=DANConfig(code=4, channels=16, blocks=1, corrects=False), schedule="restart")
+    first = model(y, 2).iterates[0].kernel
+    assert first[0, 0].argmax() == 9 * 9 // 2
+
+
+@pytest.mark.parametrize(
+    "detach, image_reaches_estimator, kernel_error_reaches_restorer",
+    [("none", True, True), ("image", True, False), ("estimate", False, True), ("both", False, False)],
+)
+def test_detach_rule(detach, image_reaches_estimator, kernel_error_reaches_restorer, y):
+    model = make(detach=detach)
+    model(y, 2).x.mean().backward()
+    reached = model.estimator.correct[-1].weight.grad
+    assert (reached is not None and bool(reached.abs().sum() > 0)) == image_reaches_estimator
+    model.zero_grad()
+    model(y, 2).kernel[:, 0, 4, 4].sum().backward()
+    reached = model.restorer.prior.head.weight.grad
+    assert (reached is not None and bool(reached.abs().sum() > 0)) == kernel_error_reaches_restorer
+
+
+def test_window_is_the_most_textured():
+    y = torch.zeros(1, 3, 40, 50)
+    y[..., 20:28, 30:38] = torch.rand(8, 8)
+    top, left = most_textured(y, 12)
+    assert top <= 20 and top + 12 >= 28 and left <= 30 and left + 12 >= 38
+
+
+@pytest.mark.parametrize("side", [8, 19, 20, 22])
+def test_estimator_looks_at_a_bounded_window(side, y):
+    model = make(crop=side)
+    seen = []
+    model.estimator.register_forward_hook(lambda module, inputs, output: seen.append(inputs[1].shape[-2:]))
+    model(y, 2)
+    assert seen == [(min(side, 20), min(side, 24))]
+
+
+def test_mismatches_are_readable():
+    with pytest.raises(BlindSRError, match="code has 5 numbers"):
+        make(initial=SpectralConfig(code=5, window=16, hidden=8))
+    with pytest.raises(BlindSRError, match="splits 4 iterations over 5 loops"):
+        make(loops=5)
+    with pytest.raises(ValueError, match="needs a basis"):
+        AlternatingConfig(restorer=RESTORER, initial=SpectralConfig())

@@ -1,0 +1,82 @@
+"""Strict configuration: every mistake is named, with its place and the nearest right word."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from blindsr import registry
+from blindsr.config import ConfigError, load, override, parse
+from blindsr.restorers.usrnet import USRNetConfig
+
+
+@dataclass(frozen=True)
+class Inner:
+    width: float = 1.0
+    sizes: tuple[int, ...] = (1, 2)
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    inner: Inner = Inner()
+    kind: Literal["a", "b"] = "a"
+    pair: tuple[float, float] = (0.0, 1.0)
+    maybe: int | None = None
+    flag: bool = False
+
+
+def test_values_arrive():
+    given = {"name": "n", "inner": {"width": 2, "sizes": [3]}, "kind": "b", "pair": [1, "2e-3"], "maybe": 4, "flag": True}
+    assert parse(Outer, given, "file") == Outer("n", Inner(2.0, (3,)), "b", (1.0, 0.002), 4, True)
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        ({"name": "n", "inner": {"widht": 2}}, r"file\.inner\.widht: no such option; did you mean 'width'"),
+        ({}, r"file\.name: this option is required"),
+        ({"name": 3}, r"file\.name: expected str, found 3"),
+        ({"name": "n", "kind": "c"}, r"file\.kind: 'c' is not one of 'a', 'b'"),
+        ({"name": "n", "pair": [1]}, r"file\.pair: expected 2 values, found 1"),
+        ({"name": "n", "inner": {"sizes": [1, "x"]}}, r"file\.inner\.sizes\[1\]: expected int"),
+        ({"name": "n", "maybe": True}, r"file\.maybe: expected int"),
+        ({"name": "n", "flag": 1}, r"file\.flag: expected bool"),
+        ({"name": "n", "inner": 3}, r"file\.inner: expected a mapping"),
+    ],
+)
+def test_mistakes_are_named(given, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(Outer, given, "file")
+
+
+def test_components_by_name():
+    parser = registry.parse_component("restorer")
+    assert parser("usrnet", "x") == USRNetConfig()
+    assert parser({"name": "usrnet", "hidden": 3}, "x") == USRNetConfig(hidden=3)
+    with pytest.raises(ConfigError, match=r"x\.name: no restorer is called 'usrnt'; did you mean 'usrnet'"):
+        parser({"name": "usrnt"}, "x")
+    with pytest.raises(ConfigError, match=r"x\.hiden: no such option; did you mean 'hidden'"):
+        parser({"name": "usrnet", "hiden": 3}, "x")
+
+
+def test_round_trip():
+    config = USRNetConfig(channels=(8, 16))
+    assert registry.parse_component("restorer")(registry.as_mapping(config), "x") == config
+
+
+def test_overrides():
+    assert override({"a": {"b": 1}}, ["a.b=2", "c.d=[1, x]"]) == {"a": {"b": 2}, "c": {"d": [1, "x"]}}
+    for bad in ("a.b", "a.b.c=1", "a=[1"):
+        with pytest.raises(ConfigError, match="--set"):
+            override({"a": {"b": 1}}, [bad])
+
+
+def test_files(tmp_path):
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        load(tmp_path / "none.yaml")
+    bad = tmp_path / "bad.yaml"
+    for text in ("a: [1", "- 1", "\x00"):
+        bad.write_text(text)
+        with pytest.raises(ConfigError, match=r"bad\.yaml"):
+            load(bad)
