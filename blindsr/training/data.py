@@ -107,10 +107,11 @@ class BatchSource:
         raise BlindSRError(f"hardly any photo is readable and at least {side} pixels a side; lower data.patch")
 
 
-def validation_batches(config: DataConfig, paths: Sequence[Path], seed: int, side: int = 192) -> list[Batch]:
-    """One noiseless batch per scale: the centres of the held-back photos under fixed kernels."""
+def validation_batches(config: DataConfig, paths: Sequence[Path], seed: int) -> list[Batch]:
+    """One batch per scale: the middles of the held-back photos under fixed kernels and noise levels."""
     photos = PhotoFolder(paths)
     degradation = registry.build(config.degradation)
+    side = config.validation_patch // 12 * 12  # a multiple of every scale
     crops = []
     for index in range(len(photos)):
         pixels = photos.pixels(index)
@@ -120,7 +121,7 @@ def validation_batches(config: DataConfig, paths: Sequence[Path], seed: int, sid
         crops.append(images.to_float(pixels[top : top + side, left : left + side]).transpose(2, 0, 1))
     if not crops:
         raise BlindSRError(f"no held-back photo is readable and at least {side} pixels a side")
-    x = torch.from_numpy(np.stack(crops))
+    x = torch.from_numpy(np.ascontiguousarray(np.stack(crops)))
     batches = []
     for scale in config.scales:
         rng = np.random.default_rng((seed, 1_000_000_007, scale))

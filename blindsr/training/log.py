@@ -43,18 +43,19 @@ def draw_curves(folder: Path) -> None:
     checks = [e for e in events if "validation" in e]
     if not losses:
         return
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.semilogy([e["step"] for e in losses], [e["loss"] for e in losses], linewidth=0.8)
-    left.set(title="training loss", xlabel="step")
-    for name in sorted({n for e in checks for n in e["validation"]}):
-        points = [(e["step"], e["validation"][name]) for e in checks if name in e["validation"]]
-        axis = right
-        if "psnr" in name:
+    figure = Figure(figsize=(15, 4), layout="constrained")
+    first, *others = figure.subplots(1, 3)
+    first.semilogy([e["step"] for e in losses], [e["loss"] for e in losses], linewidth=0.8)
+    first.set(title="training loss", xlabel="step")
+    names = sorted({name for e in checks for name in e["validation"]})
+    for axis, word, title in zip(others, ("psnr", "kernel error"), ("validation PSNR (dB)", "relative kernel error")):
+        axis.set(title=title, xlabel="step")
+        shown = [name for name in names if word in name]
+        for name in shown:
+            points = [(e["step"], e["validation"][name]) for e in checks if name in e["validation"]]
             axis.plot(*zip(*points), marker=".", label=name)
-    right.set(title="validation PSNR (dB)", xlabel="step")
-    if checks:
-        right.legend(fontsize=7)
+        if shown:
+            axis.legend(fontsize=6)
     temporary = folder / ".curves.png"
     figure.savefig(temporary, format="png", dpi=110)
     os.replace(temporary, folder / "curves.png")

@@ -21,6 +21,7 @@ class DataConfig:
     degradation: Any = field(metadata={"parse": registry.parse_component("degradation")})
     exclude: tuple[str, ...] = ()
     validation: int = 10
+    validation_patch: int = 192
     scales: tuple[int, ...] = (1, 2, 3, 4)
     batch: int = 16
     patch: int = 72
@@ -29,6 +30,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not self.scales or not set(self.scales) <= {1, 2, 3, 4}:
             raise ValueError("scales must be some of 1, 2, 3, 4")
+        if self.validation < 1 or self.validation_patch < 32:
+            raise ValueError("validation must be at least 1 and validation_patch at least 32")
         if self.batch < 1 or self.patch < 16 or self.patch_lr < 4:
             raise ValueError("batch must be at least 1, patch at least 16 and patch_lr at least 4")
 

@@ -99,7 +99,7 @@ class Trainer:
         else:
             self.skipped += 1
         self.step += 1
-        return {"loss": float(loss), "norm": float(norm), "learning_rate": factor * self.config.optimizer.learning_rate}
+        return {"loss": float(loss.detach()), "norm": float(norm), "learning_rate": factor * self.config.optimizer.learning_rate}
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -23,8 +23,8 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from blindsr import containers, metadata, sixteen_bit
-from blindsr.containers import FORMATS
+from blindsr.images import containers, metadata, sixteen_bit
+from blindsr.images.containers import FORMATS
 from blindsr.interfaces import BlindSRError
 
 MAX_PIXELS = 500_000_000

@@ -16,8 +16,8 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from blindsr import metadata
-from blindsr.containers import PNG_SIGNATURE
+from blindsr.images import metadata
+from blindsr.images.containers import PNG_SIGNATURE
 
 _PNG_COLOUR_TYPE = {1: 0, 3: 2, 2: 4, 4: 6}  # samples a pixel -> colour type
 _BYTES_AT_ONCE = 16_000_000  # bytes filtered and compressed at a time

@@ -1,0 +1,168 @@
+"""Training: resuming equals never stopping, bad steps are skipped, mistakes are readable."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from blindsr import checkpoints, training
+from blindsr.config import ConfigError
+from blindsr.interfaces import BlindSRError
+from blindsr.training.log import read
+from blindsr.training.settings import ScheduleConfig
+from blindsr.training.trainer import Trainer, golden_draw, learning_rate_factor
+
+SHIPPED = sorted(p.stem for p in (Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        coarse = rng.integers(0, 255, (13, 15, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((150, 130), Image.BICUBIC).save(folder / f"{i}.png")
+    (folder / "broken.png").write_bytes(b"not a photo")
+    return folder
+
+
+def toy(photos: Path, name: str = "tiny", *more: str) -> training.TrainConfig:
+    """A shipped configuration at toy size."""
+    common = [
+        f"data.folders=[{photos}]", "data.exclude=[broken.png]", "data.validation=1", "data.validation_patch=96",
+        "data.batch=2", "data.patch=48", "model.restorer.n_iterations=3", "model.restorer.channels=[8, 8]",
+        "compile=false", "schedule.minutes=0", "schedule.iterations=3", "schedule.warmup=1", "start_from=[]",
+        "save_every=1", "log_every=1", "validate_every=2",
+    ]  # fmt: skip
+    return training.load_config(name, [*common, *more])
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_configuration_trains(name, photos, tmp_path):
+    trainer = Trainer(toy(photos, name), tmp_path)
+    before = [p.clone() for p in trainer.weights]
+    trainer.run()
+    assert trainer.step == 3 and trainer.skipped == 0
+    assert any(not torch.equal(a, b) for a, b in zip(before, trainer.weights))
+    assert checkpoints.load(tmp_path / "model.safetensors").card["step"] == 3
+    events = read(tmp_path / "log.jsonl")
+    assert [e["step"] for e in events if "loss" in e] == [1, 2, 3]
+    assert [e["step"] for e in events if "validation" in e] == [2, 3]
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_resuming_equals_never_stopping(photos, tmp_path, precision):
+    config = toy(photos, "tiny", "schedule.iterations=4", f"precision={precision}")
+    whole = Trainer(config, tmp_path / "whole")
+    whole.run()
+    first = Trainer(config, tmp_path / "pieces")
+    for _ in range(2):
+        first.train_step()
+    first.save()
+    for _ in range(1):
+        first.train_step()  # work that a crash would lose
+    second = Trainer(config, tmp_path / "pieces")
+    assert second.step == 2
+    second.run()
+    for a, b in zip(whole.model.state_dict().values(), second.model.state_dict().values()):
+        assert torch.equal(a, b)
+    for a, b in zip(whole.average.state_dict().values(), second.average.state_dict().values()):
+        assert torch.equal(a, b)
+
+
+def test_parts_that_do_not_learn_stay(photos, tmp_path):
+    trainer = Trainer(toy(photos, "tiny", "train=[estimator]"), tmp_path)
+    frozen = trainer.model.restorer.prior.head.weight.clone()
+    for _ in range(3):
+        trainer.train_step()
+    assert torch.equal(trainer.model.restorer.prior.head.weight, frozen)
+    assert trainer.model.estimator.correct[-1].weight.abs().sum() > 0
+
+
+def test_a_step_that_is_not_finite_changes_nothing(photos, tmp_path, monkeypatch):
+    trainer = Trainer(toy(photos), tmp_path)
+    before = [p.clone() for p in trainer.weights]
+    batch = trainer.source.batch(0)
+    batch.y[0, 0, 0, 0] = float("nan")
+    monkeypatch.setattr(trainer.source, "batch", lambda step: batch)
+    trainer.train_step()
+    assert trainer.skipped == 1 and trainer.step == 1
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.weights))
+
+
+def test_starting_weights_come_from_checkpoints(photos, tmp_path):
+    first = Trainer(toy(photos, "tiny_restorer"), tmp_path / "a")
+    first.run()
+    file = tmp_path / "a" / "model.safetensors"
+    second = Trainer(toy(photos, "tiny", f"start_from=[{file}]"), tmp_path / "b")
+    ours, theirs = second.model.restorer.state_dict(), checkpoints.load(file).model.restorer.state_dict()
+    assert all(torch.equal(ours[n], theirs[n]) for n in ours)
+    with pytest.raises(BlindSRError, match="another shape"):
+        Trainer(toy(photos, "tiny", f"start_from=[{file}]", "model.restorer.hidden=5"), tmp_path / "c")
+
+
+def test_samples_depend_on_seed_and_step_alone(photos, tmp_path):
+    source = Trainer(toy(photos), tmp_path).source
+    a, b, c = source.batch(7), source.batch(7), source.batch(8)
+    assert torch.equal(a.y, b.y) and torch.equal(a.k, b.k)
+    assert a.scale != c.scale or not torch.equal(a.x, c.x)
+
+
+def test_unreadable_photos_are_named_and_skipped(photos, tmp_path):
+    said = []
+    config = toy(photos, "tiny", "data.exclude=[]").data
+    from blindsr.training.data import BatchSource
+
+    source = BatchSource(config, sorted(photos.iterdir()), 0, said.append)
+    for step in range(6):
+        source.batch(step)
+    assert len(said) == 1 and "broken.png" in said[0]
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ("data.folders=[/nowhere]", "no such folder"),
+        ("data.batsh=3", "did you mean 'batch'"),
+        ("train=[restorer, estimater]", "no part is called 'estimater'"),
+        ("data.scales=[5]", "scales must be"),
+        ("model.loops=9", "warm schedule"),
+        ("data.validation=9", "too few"),
+        ("model.basis=nothing", "no such kernel basis"),
+        ("start_from=[none.safetensors]", "none.safetensors"),
+    ],
+)
+def test_mistakes_are_one_line(photos, tmp_path, setting, message):
+    with pytest.raises(BlindSRError, match=message) as caught:
+        Trainer(toy(photos, "tiny", setting), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_state_of_another_model_is_refused(photos, tmp_path):
+    Trainer(toy(photos), tmp_path).save()
+    with pytest.raises(BlindSRError, match="--fresh"):
+        Trainer(toy(photos, "tiny", "model.restorer.channels=[8, 16]"), tmp_path)
+    (tmp_path / "state.pt").write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(BlindSRError, match="--fresh"):
+        Trainer(toy(photos), tmp_path)
+
+
+def test_learning_rates():
+    cosine = ScheduleConfig(warmup=10, final=0.1)
+    assert learning_rate_factor(cosine, 0, 0) == pytest.approx(0.1)
+    assert learning_rate_factor(cosine, 0.5, 100) == pytest.approx(0.55)
+    assert learning_rate_factor(cosine, 1, 100) == pytest.approx(0.1)
+    step = ScheduleConfig(kind="step", warmup=0, milestones=(0.5, 0.8))
+    assert [learning_rate_factor(step, p, 9) for p in (0.4, 0.6, 0.9)] == [1, 0.5, 0.25]
+
+
+def test_shares_hold_over_short_stretches():
+    assert sum(golden_draw(step) < 0.3 for step in range(40)) == pytest.approx(12, abs=1)
+
+
+def test_unknown_names():
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        training.load_config("tinny")
