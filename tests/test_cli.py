@@ -51,9 +51,12 @@ class FakeModel:
             raise self.answer
         return self
 
-    def save(self, path: Path, overwrite: bool = False) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"picture")
+    @property
+    def photo(self) -> images.Photo:
+        return self.calls[-1].source
+
+    def record(self) -> dict[str, object]:
+        return {}
 
     def summary(self) -> str:
         return "done"
@@ -237,8 +240,10 @@ def test_restore_for_real(small_model, photo, pixels, tmp_path, capsys) -> None:
 def test_restore_with_a_given_kernel_says_so(small_model, photo, tmp_path, capsys) -> None:
     options = ("--kernel", "gaussian:1.0", "--sigma", "5", "--model", small_model, "--scale", "2", "--out", tmp_path)
     assert run(capsys, "restore", photo, *options)[0] == 0
-    text = (tmp_path / "photo_x2.json").read_text()
-    assert "gaussian:1.0" in text and json.loads(text)["sigma_255"] == pytest.approx(5, abs=1e-3)
+    record = json.loads((tmp_path / "photo_x2.json").read_text())
+    assert (record["input"], record["output"]) == (str(photo), str(tmp_path / "photo_x2.png"))
+    assert (record["kernel_source"], record["settings"]["kernel"]) == ("given", "gaussian:1.0")
+    assert record["sigma_255"] == pytest.approx(5, abs=1e-3) and record["sigma_source"] == "given"
 
 
 def test_estimate_for_real_and_back(small_model, photo, tmp_path, capsys) -> None:

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             photo = images.read(job.source, max_pixels=arguments.max_pixels)
             found = model.estimate(photo, scale=arguments.scale, grid=arguments.grid)
             title = f"blur kernel at ×{arguments.scale}, noise σ {255 * found.sigma:.1f}"
-            record = found.record() | {"input": str(job.source)}
+            record = {"input": str(job.source)} | found.record()
             kernel = found.kernel
             contents = (npy_bytes(kernel), mat_bytes(kernel), kernel_plot(kernel, title), json_bytes(record))
             for path, content in zip(job.results, contents):

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from blindsr import images
     from blindsr.commands.batch import Batch, Job, check_folder
     from blindsr.commands.model import TileBar, load_model
-    from blindsr.commands.outputs import write
+    from blindsr.commands.outputs import json_bytes, write
     from blindsr.commands.pictures import before_and_after, png
     from blindsr.kernels.files import parse_kernel
 
@@ -81,7 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
                     tile=arguments.tile,
                     progress=progress,
                 )
-            restored.save(job.results[0], overwrite=arguments.overwrite)
+            record = {"input": str(job.source), "output": str(job.results[0])}
+            images.write(job.results[0], restored.photo, overwrite=arguments.overwrite)
+            write(job.results[1], json_bytes(record | restored.record()))
             if arguments.compare:
                 picture = before_and_after(
                     photo.pixels, restored.image, restored.kernel, scale, arguments.grid, restored.sigma

@@ -48,6 +48,8 @@ def evaluate_cell(
     cell = {"bicubic": quality(enlarged), "true": quality(model(y, scale, k, level).x)}
     if reference is not None:
         cell["reference"] = quality(reference(y, k, level, scale))
+    if not model.blind:
+        return cell
     result = model(y, scale)
     for i, iterate in enumerate(result.iterates, 1):
         cell[f"blind {i}"] = quality(iterate.x)
@@ -91,11 +93,12 @@ def fill_table(
     autocast: Callable[[], AbstractContextManager],
     reference: Restorer | None = None,
     sigma: float = 0.0,
+    numbers: Sequence[int] | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> list[dict[str, Any]]:
     """Evaluate every cell that ``out`` does not hold yet for these weights; returns all of them.
 
-    ``kernels`` are (h, w); in the cells they are called 1, 2, … in their order.
+    ``kernels`` are (h, w); in the cells they are called 1, 2, … in their order, and ``numbers`` picks some.
     """
     model.eval()
     mark = fingerprint(model)
@@ -108,7 +111,7 @@ def fill_table(
         (mark, path.name, number, scale, sigma)
         for path in photos
         for scale in scales
-        for number in range(1, len(kernels) + 1)
+        for number in numbers or range(1, len(kernels) + 1)
     ]
     paths = {path.name: path for path in photos}
     todo = [w for w in wanted if w not in cells]

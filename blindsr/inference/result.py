@@ -1,0 +1,134 @@
+"""What a restoration answers, and how it is written to files."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from blindsr import images
+from blindsr.interfaces import BlindSRError, Grid
+
+
+@dataclass(frozen=True)
+class Loop:
+    """What one loop of the alternation restored with: ``kernel`` (h, w) and ``sigma`` in [0, 1]."""
+
+    kernel: np.ndarray
+    sigma: float
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restored photo, or an estimate alone (then ``image`` and ``photo`` are None).
+
+    ``image`` has the depth and the dimensions of the source, ``scale`` times larger; alpha, where there was
+    any, is its last channel. ``photo`` is the same with alpha, profile and EXIF apart. ``kernel`` (h, w) sums
+    to 1 and lies on the pixels of the result; on the centre grid it is the blur about a pixel's own
+    centre, and was moved by ``shift`` pixels for the restoration. ``kernel_name`` is the
+    word or file it was asked for by ("array" for an array, None where it was found). ``sigma`` is in [0, 1]. ``loops`` holds
+    the kernel and noise level of every loop; one when the kernel was given.
+    """
+
+    image: np.ndarray | None
+    photo: images.Photo | None
+    kernel: np.ndarray
+    kernel_name: str | None
+    sigma: float
+    kernel_source: Literal["given", "estimated"]
+    sigma_source: Literal["given", "estimated", "classical"]
+    scale: int
+    grid: Grid
+    shift: float
+    boundary: str
+    precision: str
+    device: str
+    model: str
+    tiles: int
+    loops: tuple[Loop, ...]
+    seconds: float
+    source: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Everything but the picture, JSON-ready; the noise level on the 0–255 scale."""
+        from blindsr import __version__
+
+        record: dict[str, Any] = {"input": self.source} if self.source else {}
+        return record | {
+            "scale": self.scale,
+            "grid": self.grid,
+            "model": self.model,
+            "sigma_255": round(255 * self.sigma, 4),
+            "sigma_source": self.sigma_source,
+            "kernel_source": self.kernel_source,
+            "kernel_width": round(kernel_width(self.kernel), 4),
+            "kernel": [[round(float(v), 8) for v in row] for row in self.kernel],
+            "loops": [
+                {"sigma_255": round(255 * loop.sigma, 4), "kernel_width": round(kernel_width(loop.kernel), 4)}
+                for loop in self.loops
+            ],
+            "settings": {
+                "boundary": self.boundary,
+                "kernel": self.kernel_name,
+                "kernel_shift": self.shift,
+                "precision": self.precision,
+                "device": self.device,
+                "tiles": self.tiles,
+            },
+            "seconds": round(self.seconds, 3),
+            "blindsr": __version__,
+        }
+
+    def summary(self) -> str:
+        """One line for people."""
+        height, width = self.kernel.shape
+        return (
+            f"kernel {height}×{width} {self.kernel_source}, width {kernel_width(self.kernel):.2f}, "
+            f"noise {255 * self.sigma:.1f} of 255 {_HOW[self.sigma_source]}, {self.seconds:.1f} s"
+        )
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        """Write the picture to ``path`` and :meth:`record` beside it, with the suffix .json; folders are made.
+
+        Each file appears complete or not at all. Raises BlindSRError when one exists (without ``overwrite``),
+        for a format that cannot hold the photo, and when the disk refuses.
+        """
+        path = Path(path)
+        beside = path.with_suffix(".json")
+        if self.photo is None:
+            raise BlindSRError(f"{path}: there is no picture to save, only an estimate; use restore()")
+        if beside.exists() and not overwrite:
+            raise BlindSRError(f"{beside}: exists already; choose another name or allow it with --overwrite")
+        images.write(path, self.photo, overwrite=overwrite)
+        _write_json(beside, self.record())
+
+
+_HOW = {"given": "given", "estimated": "estimated", "classical": "estimated by wavelets"}
+
+
+def _write_json(path: Path, record: dict[str, Any]) -> None:
+    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        try:
+            part.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise BlindSRError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
+
+
+def kernel_width(kernel: np.ndarray) -> float:
+    """Root mean square radius per direction, in pixels: the width of a Gaussian kernel; 0 for a Dirac."""
+    weights = np.clip(np.asarray(kernel, np.float64), 0, None)
+    weights = weights / weights.sum()
+    rows, cols = np.indices(weights.shape)
+    variance = sum(
+        (weights * (axis - (weights * axis).sum()) ** 2).sum() for axis in (rows.astype(float), cols.astype(float))
+    )
+    return float(np.sqrt(variance / 2))

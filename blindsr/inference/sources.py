@@ -1,0 +1,90 @@
+"""From what a user has in hand to tensors, and back: photos, arrays, numbers, each checked."""
+
+from __future__ import annotations
+
+import os
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from blindsr import images
+from blindsr.interfaces import SCALES, BlindSRError, Grid
+from blindsr.ops.resize import bicubic_enlarge
+
+Source = str | os.PathLike[str] | np.ndarray | images.Photo
+
+MAX_SIGMA = 100 / 255  # beyond what any of the models was made for
+SUPPORT = 0.999  # share of a kernel that counts when its size is compared with the photo's
+
+
+def check_scale(scale: int) -> int:
+    """Raises BlindSRError for anything but 1, 2, 3 and 4."""
+    if scale not in SCALES:
+        raise BlindSRError(f"scale {scale!r} is out of range; use one of {', '.join(map(str, SCALES))}")
+    return int(scale)
+
+
+def check_sigma(sigma: float) -> float:
+    """Raises BlindSRError outside [0, ``MAX_SIGMA``], and for NaN."""
+    if not 0 <= sigma <= MAX_SIGMA:  # NaN fails too
+        limit = f"[0, {MAX_SIGMA:.3f}], that is 0-{255 * MAX_SIGMA:.0f} of 255"
+        raise BlindSRError(f"noise level {sigma:g} ({255 * sigma:g} of 255) is out of range; sigma lies in {limit}")
+    return float(sigma)
+
+
+def as_photo(source: Source) -> images.Photo:
+    """Read a file, or take an array apart. Raises BlindSRError for what is neither."""
+    if isinstance(source, images.Photo):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return images.read(source)
+    array = np.asarray(source)
+    if array.dtype not in (np.uint8, np.uint16) or array.ndim not in (2, 3) or 0 in array.shape:
+        raise BlindSRError(f"a source array is (H, W[, C]) uint8 or uint16, not {array.shape} {array.dtype}; convert it")
+    array = array if array.ndim == 3 else array[..., None]
+    if array.shape[2] > 4:
+        raise BlindSRError(f"a source array has 1 to 4 channels, not {array.shape[2]}; give (H, W[, C])")
+    colours = 3 if array.shape[2] > 2 else 1
+    return images.Photo(array[..., :colours], array[..., colours] if array.shape[2] > colours else None)
+
+
+def dimensions(source: Source) -> int:
+    """How many axes the answer's array should have."""
+    return source.ndim if isinstance(source, np.ndarray) else 3
+
+
+def as_array(pixels: np.ndarray, alpha: np.ndarray | None, axes: int) -> np.ndarray:
+    """Pixels (H, W, C) and alpha (H, W) as one array, (H, W) where ``axes`` is 2."""
+    if alpha is not None:
+        pixels = np.concatenate([pixels, alpha[..., None]], axis=2)
+    return pixels if axes == 3 else pixels[..., 0]
+
+
+def to_tensor(photo: images.Photo, device: torch.device) -> Tensor:
+    """(1, 3, H, W) float32 in [0, 1]; gray is repeated."""
+    y = torch.from_numpy(images.to_float(photo.pixels)).permute(2, 0, 1)[None].to(device)
+    return y.expand(-1, 3, -1, -1).contiguous()
+
+
+def enlarge_alpha(alpha: np.ndarray, scale: int, grid: Grid) -> np.ndarray:
+    """Cubic enlargement of (H, W) uint8 or uint16 to (s·H, s·W) on ``grid``: transparency is not a photo."""
+    if grid == "centre":
+        height, width = alpha.shape
+        return cv2.resize(alpha, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
+    y = torch.from_numpy(images.to_float(alpha))[None, None]
+    return images.from_float(bicubic_enlarge(y, scale, grid)[0, 0].numpy(), alpha.dtype)
+
+
+def support(kernel: np.ndarray) -> tuple[int, int]:
+    """Size of the centred box of odd sides that holds nearly all of a kernel (h, w), in absolute value."""
+    mass = np.abs(kernel)
+    mass = mass / mass.sum()
+    sides = []
+    for profile in (mass.sum(1), mass.sum(0)):
+        centre = len(profile) // 2
+        distance = np.abs(np.arange(len(profile)) - centre)
+        inside = [profile[distance <= r].sum() for r in range(centre + 1)]
+        sides.append(2 * next((r for r, share in enumerate(inside) if share >= SUPPORT), centre) + 1)
+    return sides[0], sides[1]

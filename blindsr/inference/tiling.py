@@ -1,0 +1,91 @@
+"""Restoring a photo in overlapping tiles.
+
+Every tile owns a part of the photo and sees a margin around it. Between owners the results fade into one
+another over a narrow band. Kernel and noise level belong to the whole photo, never to a tile: they would
+differ from tile to tile and show as seams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+FEATHER = 8  # low-resolution pixels over which neighbours fade
+PRIOR_MARGIN = 16  # low-resolution pixels that the prior should see around its tile, beside the kernel's radius
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Span:
+    """One tile along one side. It reads low-resolution pixels [start, stop); ``weights`` belong to the
+    high-resolution pixels from ``first`` on, and add up to 1 over all spans."""
+
+    start: int
+    stop: int
+    first: int
+    weights: np.ndarray
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.weights)
+
+
+def plan(length: int, core: int, margin: int, scale: int, feather: int = FEATHER) -> list[Span]:
+    """Cut ``length`` low-resolution pixels into parts of at most ``core``, each read with ``margin`` around it."""
+    count = -(-length // core)
+    cuts = [round(length * i / count) for i in range(count + 1)]
+    feather = max(min(feather, margin, *np.diff(cuts)), 0) * scale
+    spans = []
+    for i, (a, b) in enumerate(zip(cuts, cuts[1:])):
+        first = a * scale - (feather // 2 if i else 0)
+        last = b * scale + (feather - feather // 2 if i < count - 1 else 0)
+        weights = np.ones(last - first, np.float32)
+        ramp = (np.arange(feather, dtype=np.float32) + 0.5) / max(feather, 1)
+        if i:
+            weights[:feather] = ramp
+        if i < count - 1:
+            weights[len(weights) - feather :] *= 1 - ramp
+        spans.append(Span(max(a - margin, 0), min(b + margin, length), first, weights))
+    return spans
+
+
+def restore_in_tiles(
+    restore: Callable[[slice, slice], np.ndarray],
+    rows: list[Span],
+    cols: list[Span],
+    scale: int,
+    quantise: Callable[[np.ndarray], np.ndarray],
+    progress: Progress | None = None,
+) -> np.ndarray:
+    """Assemble what ``restore(rows, cols)`` answers for low-resolution slices: float32 (s·h, s·w, C).
+
+    Rows of tiles are finished one after the other and ``quantise``d at once, so that the whole photo is
+    only ever held in its final type. ``progress(done, total)`` is told of every tile.
+    """
+    result: np.ndarray | None = None
+    pending: np.ndarray | None = None  # what the tiles above have already given to this row's first band
+    done, total = 0, len(rows) * len(cols)
+    for i, row in enumerate(rows):
+        strip: np.ndarray | None = None
+        for col in cols:
+            tile = restore(slice(row.start, row.stop), slice(col.start, col.stop))
+            if strip is None:
+                strip = np.zeros((len(row.weights), cols[-1].last, tile.shape[2]), np.float32)
+            top, left = row.first - row.start * scale, col.first - col.start * scale
+            part = tile[top : top + len(row.weights), left : left + len(col.weights)]
+            strip[:, col.first : col.last] += part * row.weights[:, None, None] * col.weights[:, None]
+            done += 1
+            if progress:
+                progress(done, total)
+        if pending is not None:
+            strip[: len(pending)] += pending
+        end = rows[i + 1].first if i + 1 < len(rows) else row.last
+        pending = strip[end - row.first :]
+        finished = quantise(strip[: end - row.first])
+        if result is None:
+            result = np.empty((rows[-1].last, cols[-1].last, finished.shape[2]), finished.dtype)
+        result[row.first : end] = finished
+    return result
