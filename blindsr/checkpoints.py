@@ -58,7 +58,8 @@ def shipped_names() -> list[str]:
 def save(
     path: str | os.PathLike[str], model: AlternatingSR, card: Mapping[str, Any], dtype: torch.dtype = torch.float32
 ) -> None:
-    """Write ``model`` with its ``card`` (JSON-ready values), floating tensors as ``dtype`` (float16 or float32).
+    """Write ``model`` with its ``card`` (JSON-ready values), floating tensors as ``dtype`` (float16 or float32);
+    vectors stay float32: they are few, and statistics among them do not bear rounding.
 
     The file appears complete or not at all; an existing one is replaced. Raises CheckpointError for weights
     that are not finite (or too large for float16) and when the folder or the disk refuses.
@@ -67,7 +68,8 @@ def save(
     tensors = {}
     for name, tensor in model.state_dict().items():
         name = name.replace("_orig_mod.", "")  # a compiled part
-        value = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype)
+        rounds = tensor.is_floating_point() and tensor.ndim > 1
+        value = tensor.detach().to("cpu", dtype if rounds else tensor.dtype)
         if not torch.isfinite(value).all():
             raise CheckpointError(f"{path}: not written, {name} holds NaN or infinite values as {dtype}")
         tensors[name] = value.contiguous().clone()  # safetensors refuses shared memory

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat
 
-from blindsr import images
+from blindsr import checkpoints, images
 from blindsr.cli import main
 from blindsr.interfaces import BlindSRError
 
@@ -256,6 +256,20 @@ def test_estimate_for_real_and_back(small_model, photo, tmp_path, capsys) -> Non
     assert Image.open(tmp_path / "photo_kernel.png").size[0] > 200
     options = ("--kernel", tmp_path / "photo_kernel.npy", "--model", small_model, "--scale", 2, "--out", tmp_path)
     assert run(capsys, "restore", photo, *options)[0] == 0
+
+
+def test_the_sample_photos(small_model, tmp_path, capsys) -> None:
+    """What scripts/run.sh does, with the shipped model where there is one."""
+    samples = images.find([ROOT / "docs" / "samples"])
+    model = "tiny" if "tiny" in checkpoints.shipped_names() else small_model
+    code, told, err = run(capsys, "restore", ROOT / "docs" / "samples", "--compare", "--model", model, "--out", tmp_path)
+    assert (code, err) == (0, []) and f"{len(samples)} photos restored" in told
+    for sample in samples:
+        small = images.read(sample).pixels
+        large = images.read(tmp_path / f"{sample.stem}_x4.png").pixels
+        assert large.shape == (4 * small.shape[0], 4 * small.shape[1], 3)
+        assert json.loads((tmp_path / f"{sample.stem}_x4.json").read_text())["input"] == str(sample)
+        assert (tmp_path / f"{sample.stem}_x4_compare.png").exists()
 
 
 def test_an_unknown_model_is_one_line(photo, tmp_path, capsys) -> None:

@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blindsr.estimators.standardise import Standardise
 from blindsr.interfaces import SCALES, Estimate, Estimator
 from blindsr.registry import register
 
@@ -81,6 +82,7 @@ class DANEstimator(Estimator):
         self.head_hr = nn.Conv2d(3, c, 9, padding=4)
         self.body = nn.ModuleList(ConditionalResidualBlock(c) for _ in range(config.blocks))
         if config.corrects:
+            self.standardise = Standardise(2 * config.code + 1)
             told = 2 * c + 2 * config.code + 1 + len(SCALES)
             self.correct = nn.Sequential(
                 nn.Linear(told, config.hidden),
@@ -114,7 +116,9 @@ class DANEstimator(Estimator):
             f = f.to(y.dtype)
             pooled = torch.cat([f.mean((-2, -1)), f.std((-2, -1))], dim=1)
             which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
-            told = [pooled, 10 * evidence, 10 * previous.code, 10 * previous.sigma[:, None], which.expand(len(y), -1)]
-            out = self.correct(torch.cat(told, dim=1))
-            sigma = (previous.sigma + 0.1 * out[:, -1]).clamp_min(0)
-            return Estimate(previous.code + 0.1 * out[:, :-1], sigma)
+            state = self.standardise(torch.cat([evidence, previous.code, previous.sigma[:, None]], dim=1))
+            out = self.correct(torch.cat([pooled, state, which.expand(len(y), -1)], dim=1))
+            # Corrections in the units in which the codes themselves vary.
+            unit = 0.3 * self.standardise.deviation[self.config.code :]
+            sigma = (previous.sigma + unit[-1] * out[:, -1]).clamp_min(0)
+            return Estimate(previous.code + unit[:-1] * out[:, :-1], sigma)

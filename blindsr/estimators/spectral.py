@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blindsr.estimators.standardise import Standardise
 from blindsr.interfaces import SCALES, Estimate, Estimator
 from blindsr.registry import register
 
@@ -43,6 +44,7 @@ class SpectralEstimator(Estimator):
         self.register_buffer("taper", torch.hann_window(n, periodic=False).outer(torch.hann_window(n, periodic=False)))
         self.taper /= self.taper.square().sum().sqrt()
         features = 3 * n * (n // 2 + 1) + 1 + len(SCALES)
+        self.standardise = Standardise(features - len(SCALES))
         self.mlp = nn.Sequential(
             nn.Linear(features, config.hidden),
             nn.GELU(),
@@ -81,7 +83,7 @@ class SpectralEstimator(Estimator):
         """Looks at ``y`` and ``scale`` alone."""
         with torch.autocast(y.device.type, enabled=False):
             which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
-            out = self.mlp(torch.cat([self.features(y), which.expand(len(y), -1)], dim=1))
+            out = self.mlp(torch.cat([self.standardise(self.features(y)), which.expand(len(y), -1)], dim=1))
         return Estimate(out[:, :-1], F.softplus(out[:, -1]) * 0.1)
 
 

@@ -13,6 +13,7 @@ blurring 0.4 to 1.1 dB more; at ×4 0.2 dB in all. Half of that also shows far f
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -63,15 +64,21 @@ def pad(y: Tensor, scale: int, kernel_size: tuple[int, int], boundary: Boundary 
     if boundary == "taper":
         depths = [r - _nearest_border(n) for n, r in zip(size, radii)]
         return Padded(soften(y, depths, radii), 0, 0, size)
-    starts, depths = [], []
+    starts, depths, step = [], [], alignment(scale, multiple)
     for dimension, length, radius in zip((-2, -1), size, radii):
-        total = fast_length(length + 2 * (radius + MARGIN), scale, multiple)
-        start = (total - length) // 2
+        least = radius + MARGIN
+        start = -(-least // step) * step  # so that a U-Net meets the same pixels in every tile
+        total = fast_length(start + length + least, scale, multiple)
         y = close_circle(y, dimension, total, start)
         position = (torch.arange(total) - start) % total
         depths.append(torch.minimum(position - length + 1, total - position))
         starts.append(start)
     return Padded(soften(y, depths, radii), starts[0], starts[1], size)
+
+
+def alignment(scale: int, multiple: int) -> int:
+    """Low-resolution pixels that make a whole number of ``multiple`` high-resolution ones."""
+    return multiple // math.gcd(multiple, scale)
 
 
 def _nearest_border(length: int) -> Tensor:

@@ -17,7 +17,7 @@ from blindsr import checkpoints, images
 from blindsr.alternating import AlternatingSR, most_textured
 from blindsr.estimators.noise import estimate_noise
 from blindsr.inference import machine, tiling
-from blindsr.inference.boundary import MARGIN, Boundary, Padded, pad
+from blindsr.inference.boundary import MARGIN, Boundary, Padded, alignment, pad
 from blindsr.inference.result import Loop, Restored
 from blindsr.inference.sources import (
     MAX_SIGMA,
@@ -123,7 +123,8 @@ class BlindSR:
         with self._networks(precision):
             reach = self._reach(blur, scale)
             core = tile or self._core(y, scale, reach)
-            rows, cols = (tiling.plan(n, core, reach, scale) for n in y.shape[-2:])
+            step = alignment(scale, self._multiple)
+            rows, cols = (tiling.plan(n, core, reach, scale, step) for n in y.shape[-2:])
             tiles = len(rows) * len(cols)
             if tiles > 1:
                 blur = self._estimated(self._on_window(y, scale, blur, boundary), blur)

@@ -33,8 +33,9 @@ class Span:
         return self.first + len(self.weights)
 
 
-def plan(length: int, core: int, margin: int, scale: int, feather: int = FEATHER) -> list[Span]:
-    """Cut ``length`` low-resolution pixels into parts of at most ``core``, each read with ``margin`` around it."""
+def plan(length: int, core: int, margin: int, scale: int, step: int = 1, feather: int = FEATHER) -> list[Span]:
+    """Cut ``length`` low-resolution pixels into parts of at most ``core``, each read with at least ``margin``
+    around it and from a multiple of ``step`` on."""
     count = -(-length // core)
     cuts = [round(length * i / count) for i in range(count + 1)]
     feather = max(min(feather, margin, *np.diff(cuts)), 0) * scale
@@ -48,7 +49,7 @@ def plan(length: int, core: int, margin: int, scale: int, feather: int = FEATHER
             weights[:feather] = ramp
         if i < count - 1:
             weights[len(weights) - feather :] *= 1 - ramp
-        spans.append(Span(max(a - margin, 0), min(b + margin, length), first, weights))
+        spans.append(Span(max(a - margin, 0) // step * step, min(b + margin, length), first, weights))
     return spans
 
 

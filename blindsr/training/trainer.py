@@ -106,6 +106,8 @@ class Trainer:
         decay = min(self.config.ema, (1 + self.step) / (10 + self.step))
         ours, theirs = list(self.average.parameters()), list(self.model.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - decay)
+        for mine, given in zip(self.average.buffers(), self.model.buffers()):
+            mine.copy_(given)
 
     # -- the run -----------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ def test_spectrum_falls_with_blur_and_rises_with_noise(estimator):
 def test_features_do_not_change_with_contrast(estimator):
     y = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     strong, weak = estimator.features(y)[:, :-1], estimator.features(0.4 + 0.2 * y)[:, :-1]
-    torch.testing.assert_close(strong, weak, atol=0.02, rtol=0)
+    assert (strong - weak).abs().mean() < 0.01
 
 
 def test_pad_to_mirrors():
