@@ -1,10 +1,11 @@
 """Blind super-resolution by alternation: the idea of the package on one screen.
 
-    code, σ  ← initial(y)                      a first kernel, from the spectrum of y (or a Dirac)
+    k, σ  ← initial(y)                 a first kernel, from the spectrum of y (or a Dirac)
     repeat `loops` times:
-        k    ← decode(code)                    always a valid PSF
-        x̂    ← restorer(y, k, σ)               USRNet, all K iterations or the next part of them
-        code, σ ← estimator(x̂, y, code, σ)     DAN's blocks; after all loops but the last
+        x̂    ← restorer(y, k, σ)       USRNet, all K iterations or the next part of them
+        k, σ ← estimator(x̂, y, k, σ)   DAN's blocks; after all loops but the last
+
+Estimators answer a PCA code, decoded to a kernel by the basis, or the kernel itself; it is always a valid PSF.
 
 (Luo et al., NeurIPS 2020, algorithm 1, with the non-blind restorer of Zhang et al., CVPR 2020.)
 
@@ -15,7 +16,7 @@ about what non-blind costs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,6 +77,8 @@ class AlternatingSR(nn.Module):
         for part in (config.initial, config.estimator):
             if part and part.code != basis.m:
                 raise BlindSRError(f"the estimator's code has {part.code} numbers, the basis {config.basis} has {basis.m}")
+            if part and part.head == "softmax" and part.size != basis.size:
+                raise BlindSRError(f"the estimator's kernel has {part.size} pixels a side, the basis {basis.size}")
 
     @property
     def blind(self) -> bool:
@@ -103,7 +106,7 @@ class AlternatingSR(nn.Module):
         for iterations in self.schedule():
             if iterates and self.estimator is not None:
                 estimate = self.correct(x, y, scale, estimate, shift)
-            kernel = self.basis.decode(estimate.code)
+            kernel = estimate.kernel
             level = estimate.sigma if sigma is None else sigma
             used = kernel.detach() if self.config.detach in ("estimate", "both") else kernel
             x0 = x if self.config.schedule == "warm" else None
@@ -126,10 +129,10 @@ class AlternatingSR(nn.Module):
         if not self.blind:
             raise BlindSRError("this model is non-blind: give the kernel and sigma")
         if self.initial is not None:
-            return self.initial(None, y, scale)
+            return self._complete(self.initial(None, y, scale))
         dirac = y.new_zeros(len(y), 1, self.basis.size, self.basis.size)
         dirac[..., self.basis.size // 2, self.basis.size // 2] = 1
-        return Estimate(self.basis.encode(dirac), y.new_zeros(len(y)))
+        return self._complete(Estimate(None, y.new_zeros(len(y)), dirac))
 
     def correct(self, x: Tensor, y: Tensor, scale: int, estimate: Estimate, shift: float = 0.0) -> Estimate:
         """One turn of the estimator: look at ``x`` and ``y`` and correct the estimate."""
@@ -139,9 +142,17 @@ class AlternatingSR(nn.Module):
         x, y = self._window(x, y, scale)
         margin = 0 if y.shape == whole.shape else -(-self.basis.size // (2 * scale))
         with torch.autocast(y.device.type, enabled=False):
-            step = kernel_newton_step(x, y, self.basis.decode(estimate.code), scale, shift, margin)
+            step = kernel_newton_step(x, y, estimate.kernel, scale, shift, margin)
             evidence = step.flatten(1) @ self.basis.components.T
-        return self.estimator(x, y, scale, estimate, evidence)
+        return self._complete(self.estimator(x, y, scale, estimate, evidence))
+
+    def _complete(self, estimate: Estimate) -> Estimate:
+        """The estimate with both its code and its kernel."""
+        if estimate.kernel is None:
+            return replace(estimate, kernel=self.basis.decode(estimate.code))
+        if estimate.code is None:
+            return replace(estimate, code=self.basis.encode(estimate.kernel))
+        return estimate
 
     def _window(self, x: Tensor, y: Tensor, scale: int) -> tuple[Tensor, Tensor]:
         """The most textured window of bounded size: enough to judge a kernel by, at a bounded cost."""

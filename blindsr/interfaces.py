@@ -38,13 +38,15 @@ class BlindSRError(Exception):
 
 @dataclass(frozen=True)
 class Estimate:
-    """What an estimator says of a photo: ``code`` (B, m) of the blur kernel and ``sigma`` (B,) in [0, 1]."""
+    """What an estimator says of a photo: the blur kernel and the noise level ``sigma`` (B,) in [0, 1].
 
-    code: Tensor
+    An estimator answers the kernel by its ``code`` (B, m) or as ``kernel`` (B, 1, h, w); the alternation
+    fills in the other, so that whoever reads an estimate finds both.
+    """
+
+    code: Tensor | None
     sigma: Tensor
-
-    def detach(self) -> Estimate:
-        return Estimate(self.code.detach(), self.sigma.detach())
+    kernel: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ Plain: the pooled output is the code. Ours (``corrects: true``) differs where it
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,9 @@ from torch import Tensor, nn
 from blindsr.estimators.standardise import Standardise
 from blindsr.interfaces import SCALES, Estimate, Estimator
 from blindsr.registry import register
+
+
+KERNEL_FLOOR = 1e-6  # so that a multiplicative correction can raise what was zero
 
 
 class ChannelAttention(nn.Module):
@@ -61,9 +65,15 @@ class ConditionalResidualBlock(nn.Module):
 
 @dataclass(frozen=True)
 class DANConfig:
-    """``code``: length of the basis; ``corrects``: our form (see the module's first lines), else DAN's."""
+    """``code``: length of the basis; ``corrects``: our form (see the module's first lines), else DAN's.
 
+    Our form has two heads: ``pca`` adds Δ to the code; ``softmax`` multiplies the kernel of ``size`` pixels a
+    side by exp(Δ) and normalises, which keeps what the basis cannot hold and never leaves the valid PSFs.
+    """
+
+    head: Literal["pca", "softmax"] = "pca"
     code: int = 64
+    size: int = 25
     channels: int = 32
     blocks: int = 5
     corrects: bool = True
@@ -89,7 +99,7 @@ class DANEstimator(Estimator):
                 nn.GELU(),
                 nn.Linear(config.hidden, config.hidden),
                 nn.GELU(),
-                nn.Linear(config.hidden, config.code + 1),
+                nn.Linear(config.hidden, (config.code if config.head == "pca" else config.size**2) + 1),
             )
             nn.init.zeros_(self.correct[-1].weight)  # the untrained correction is none
             nn.init.zeros_(self.correct[-1].bias)
@@ -121,4 +131,7 @@ class DANEstimator(Estimator):
             # Corrections in the units in which the codes themselves vary.
             unit = 0.3 * self.standardise.deviation[self.config.code :]
             sigma = (previous.sigma + unit[-1] * out[:, -1]).clamp_min(0)
-            return Estimate(previous.code + unit[:-1] * out[:, :-1], sigma)
+            if self.config.head == "pca":
+                return Estimate(previous.code + unit[:-1] * out[:, :-1], sigma)
+            logits = (previous.kernel + KERNEL_FLOOR).log().flatten(1) + out[:, :-1]
+            return Estimate(None, sigma, logits.softmax(1).view_as(previous.kernel))

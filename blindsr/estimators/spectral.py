@@ -10,6 +10,7 @@ sees edges (:mod:`blindsr.estimators.dan`) corrects that.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,9 +26,13 @@ FLOOR = 1e-5  # power that rounding to 8 bits leaves in a window, so that the lo
 
 @dataclass(frozen=True)
 class SpectralConfig:
-    """``window`` pixels a side, ``code`` the length of the basis, at most ``max_windows`` per photo."""
+    """``window`` pixels a side, at most ``max_windows`` per photo. The ``head`` answers a code of length
+    ``code`` (pca) or a kernel of ``size`` pixels a side (softmax: always a valid PSF, and a Gaussian is a
+    mere quadratic in its logits)."""
 
+    head: Literal["pca", "softmax"] = "pca"
     code: int = 64
+    size: int = 25
     window: int = 32
     hidden: int = 384
     max_windows: int = 4096
@@ -50,8 +55,12 @@ class SpectralEstimator(Estimator):
             nn.GELU(),
             nn.Linear(config.hidden, config.hidden),
             nn.GELU(),
-            nn.Linear(config.hidden, config.code + 1),
+            nn.Linear(config.hidden, (config.code if config.head == "pca" else config.size**2) + 1),
         )
+        if config.head == "softmax":
+            with torch.no_grad():  # start from a Gaussian of width 2
+                at = torch.arange(config.size) - config.size // 2
+                self.mlp[-1].bias[:-1] = -(at[:, None] ** 2 + at**2).flatten() / 8
 
     def features(self, y: Tensor) -> Tensor:
         """Log power spectra (B, 3·n·(n/2+1) + 1): weighted by texture, in the log, weighted by flatness,
@@ -84,7 +93,11 @@ class SpectralEstimator(Estimator):
         with torch.autocast(y.device.type, enabled=False):
             which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
             out = self.mlp(torch.cat([self.standardise(self.features(y)), which.expand(len(y), -1)], dim=1))
-        return Estimate(out[:, :-1], F.softplus(out[:, -1]) * 0.1)
+        sigma = F.softplus(out[:, -1]) * 0.1
+        if self.config.head == "pca":
+            return Estimate(out[:, :-1], sigma)
+        size = self.config.size
+        return Estimate(None, sigma, out[:, :-1].softmax(1).view(-1, 1, size, size))
 
 
 def pad_to(y: Tensor, size: int) -> Tensor:

@@ -56,8 +56,8 @@ def evaluate_cell(
         cell[f"error {i}"] = round(float(kernel_distance(iterate.kernel, k)), 4)
     if len(result.iterates) > 1:
         before = result.iterates[-2]
-        blurred = model.correct(enlarged, y, scale, Estimate(before.code, before.sigma))
-        cell["error bicubic"] = round(float(kernel_distance(model.basis.decode(blurred.code), k)), 4)
+        blurred = model.correct(enlarged, y, scale, Estimate(before.code, before.sigma, before.kernel))
+        cell["error bicubic"] = round(float(kernel_distance(blurred.kernel, k)), 4)
     cell["correlation"] = round(float(kernel_correlation(result.kernel, k)), 4)
     cell["width"] = round(float(kernel_width(result.kernel)), 3)
     cell["sigma_255"] = round(255 * float(result.sigma), 3)

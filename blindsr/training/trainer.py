@@ -78,7 +78,7 @@ class Trainer:
         with self.autocast():
             if train == {"initial"}:
                 estimate = model.first_estimate(batch.y, batch.scale)
-                return estimate_loss(model.basis.decode(estimate.code), estimate.sigma, batch, weights)
+                return estimate_loss(estimate.kernel, estimate.sigma, batch, weights)
             told = train == {"restorer"} or golden_draw(step) < self.config.true_kernel
             given = (batch.k, batch.sigma) if told and "restorer" in train else ()
             return restoration_loss(model(batch.y, batch.scale, *given), batch, weights)

@@ -37,7 +37,7 @@ def validate(model: AlternatingSR, batches: Sequence[Batch], autocast, restore: 
                 note("sigma error", 255 * (result.sigma - batch.sigma).abs())
             elif model.blind:
                 estimate = model.first_estimate(batch.y, s)
-                note("kernel error 1", kernel_distance(model.basis.decode(estimate.code), batch.k))
+                note("kernel error 1", kernel_distance(estimate.kernel, batch.k))
                 note("sigma error", 255 * (estimate.sigma - batch.sigma).abs())
     model.train()
     return report
