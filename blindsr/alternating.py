@@ -69,14 +69,16 @@ class AlternatingSR(nn.Module):
         self.basis = basis
         if self.blind and basis is None:
             raise BlindSRError("a blind model needs its kernel basis")
-        if config.schedule == "warm" and config.loops > self.restorer.n_iterations:
+        if self.estimator and config.schedule == "warm" and config.loops > self.restorer.n_iterations:
             raise BlindSRError(
                 f"the warm schedule splits {self.restorer.n_iterations} iterations over {config.loops} loops; "
                 "lower loops or choose the restart schedule"
             )
+        if self.blind and 0 < config.crop < 3 * basis.size:
+            raise BlindSRError(f"a crop of {config.crop} is too small for this basis; use {3 * basis.size} or more, or 0")
         for part in (config.initial, config.estimator):
             if part and part.code != basis.m:
-                raise BlindSRError(f"the estimator's code has {part.code} numbers, the basis {config.basis} has {basis.m}")
+                raise BlindSRError(f"the estimator's code has {part.code} numbers, that of {config.basis} {basis.m}")
             if part and part.head == "softmax" and part.size != basis.size:
                 raise BlindSRError(f"the estimator's kernel has {part.size} pixels a side, the basis {basis.size}")
 

@@ -95,9 +95,13 @@ class Degraded:
 
 
 class Degradation(Protocol):
-    """Makes a low-resolution photo from a sharp one, with all randomness from ``rng``."""
+    """Makes low-resolution photos from sharp ones, with all randomness from ``rng``."""
 
-    def __call__(self, hr: np.ndarray, scale: int, rng: np.random.Generator) -> Degraded: ...
+    def __call__(self, hr: np.ndarray, scale: int, rng: np.random.Generator) -> Degraded:
+        """One photo ``hr`` (H, W, C), for files."""
+
+    def batch(self, x: Tensor, scale: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """``x`` (B, C, H, W), for training: y on the corner grid, kernels (B, 1, h, w) and sigma (B,)."""
 
 
 class Restorer(nn.Module):

@@ -119,18 +119,40 @@ def test_window_is_the_most_textured():
     assert top <= 20 and top + 12 >= 28 and left <= 30 and left + 12 >= 38
 
 
-@pytest.mark.parametrize("side", [8, 19, 20, 22])
-def test_estimator_looks_at_a_bounded_window(side, y):
+@pytest.mark.parametrize("side", [27, 39, 40, 42])
+def test_estimator_looks_at_a_bounded_window(side):
     model = make(crop=side)
     seen = []
     model.estimator.register_forward_hook(lambda module, inputs, output: seen.append(inputs[1].shape[-2:]))
-    model(y, 2)
-    assert seen == [(min(side, 20), min(side, 24))]
+    model(torch.rand(1, 3, 40, 44), 2)
+    assert seen == [(min(side, 40), min(side, 44))]
+
+
+@pytest.mark.parametrize("head", ["pca", "softmax"])
+def test_heads(head, y):
+    """Whatever the head answers, an estimate has both its code and a valid kernel."""
+    initial = SpectralConfig(head=head, code=4, size=9, window=16, hidden=8)
+    model = make(initial=initial, estimator=DANConfig(head=head, code=4, size=9, channels=16, blocks=1, hidden=8))
+    for iterate in model(y, 3).iterates:
+        assert iterate.code.shape == (2, 4) and iterate.kernel.shape == (2, 1, 9, 9)
+        torch.testing.assert_close(iterate.kernel.sum((1, 2, 3)), torch.ones(2))
+
+
+def test_bfloat16_reaches_no_kernel(y):
+    """Plain DAN starts from an encoded Dirac; under autocast codes and kernels must stay float32."""
+    model = make(initial=None, estimator=DANConfig(code=4, channels=16, blocks=1, corrects=False), schedule="restart")
+    with torch.autocast("cpu", torch.bfloat16):
+        result = model(y, 2)
+    assert all(i.kernel.dtype == torch.float32 and i.code.dtype == torch.float32 for i in result.iterates)
 
 
 def test_mismatches_are_readable():
     with pytest.raises(BlindSRError, match="code has 5 numbers"):
         make(initial=SpectralConfig(code=5, window=16, hidden=8))
+    with pytest.raises(BlindSRError, match="kernel has 25 pixels"):
+        make(initial=SpectralConfig(head="softmax", code=4, window=16, hidden=8))
+    with pytest.raises(BlindSRError, match="crop of 20 is too small"):
+        make(crop=20)
     with pytest.raises(BlindSRError, match="splits 4 iterations over 5 loops"):
         make(loops=5)
     with pytest.raises(ValueError, match="needs a basis"):

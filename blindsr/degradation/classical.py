@@ -6,6 +6,7 @@ Gaussian. What is drawn is a kernel and a noise level.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,10 +66,20 @@ class Classical:
         return y + noise * sigma[:, None, None, None], k, sigma
 
     def __call__(self, hr: np.ndarray, scale: int, rng: np.random.Generator) -> Degraded:
-        """One sample from ``hr`` (H, W, C) float32 in [0, 1], cropped to a multiple of the scale."""
+        """One sample from ``hr`` (H, W, C) float32 in [0, 1], cropped to a multiple of the scale.
+
+        The record holds the state of ``rng``: :meth:`replay` makes the very same sample from it.
+        """
+        record = {"name": "classical", "scale": scale, "rng": rng.bit_generator.state}
         hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
         x = torch.from_numpy(np.ascontiguousarray(hr.transpose(2, 0, 1)))[None]
         y, k, sigma = self.batch(x, scale, rng)
-        record = {"name": "classical", "scale": scale, "kernel": k[0, 0].tolist(), "sigma_255": float(sigma[0]) * 255}
+        record |= {"kernel": k[0, 0].tolist(), "sigma_255": float(sigma[0]) * 255}
         lr = y[0].numpy().transpose(1, 2, 0)
         return Degraded(lr, hr, k[0, 0].numpy(), float(sigma[0]), "corner", record)
+
+    def replay(self, hr: np.ndarray, record: Mapping[str, Any]) -> Degraded:
+        """The sample that ``record`` tells of, bit for bit, from the same ``hr`` under the same configuration."""
+        bits = getattr(np.random, record["rng"]["bit_generator"])()
+        bits.state = record["rng"]
+        return self(hr, record["scale"], np.random.Generator(bits))

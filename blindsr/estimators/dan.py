@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blindsr.estimators.standardise import Standardise
-from blindsr.interfaces import SCALES, Estimate, Estimator
+from blindsr.interfaces import SCALES, BlindSRError, Estimate, Estimator
 from blindsr.registry import register
 
 
@@ -115,6 +115,8 @@ class DANEstimator(Estimator):
         evidence: Tensor | None = None,
     ) -> Estimate:
         """Our form needs ``previous`` and ``evidence`` (B, m); DAN's form looks at neither."""
+        if x is None:
+            raise BlindSRError("the dan estimator looks at a restoration: name it as 'estimator', not as 'initial'")
         f = self.head_lr(y)
         g = F.conv2d(x, self.head_hr.weight, self.head_hr.bias, stride=scale, padding=4)
         for block in self.body:

@@ -33,7 +33,7 @@ class Standardise(nn.Module):
 
     def forward(self, f: Tensor) -> Tensor:
         """(B, features) -> (B, features)."""
-        if self.training and self.seen < self.batches:
+        if self.training and self.seen < self.batches and torch.isfinite(f).all():
             with torch.no_grad():
                 self.seen += 1
                 self.mean.lerp_(f.mean(0), 1 / self.seen)

@@ -2,7 +2,7 @@
 
 PNG, JPEG, TIFF, WebP and BMP, told apart by their content. :func:`read` gives upright gray or RGB pixels of the
 file's own depth (8 or 16 bits), with alpha, ICC profile and EXIF apart; :func:`write` puts them together again.
-Pillow decodes; :mod:`blindsr.sixteen_bit` serves the files that Pillow would cut down to 8 bits.
+Pillow decodes; :mod:`blindsr.images.sixteen_bit` serves the files that Pillow would cut down to 8 bits.
 
 What a format cannot hold: JPEG, WebP and BMP have no 16 bits, JPEG and BMP no alpha (errors of :func:`write`);
 BMP has no metadata; WebP has no gray (it comes back as RGB) and drops an alpha that is opaque everywhere; a 16-bit

@@ -73,7 +73,8 @@ class KernelBasis(nn.Module):
                 f"kernels of shape {tuple(k.shape)} do not fit a basis of {self.size}×{self.size};"
                 f" bring them to (B, 1, {self.size}, {self.size}) first (kernels.basis.fit_size)"
             )
-        return (k.flatten(1) - self.mean) @ self.components.T
+        with torch.autocast(k.device.type, enabled=False):  # kernels bear no bfloat16
+            return (k.flatten(1) - self.mean) @ self.components.T
 
     def decode(self, code: Tensor) -> Tensor:
         """Kernels (B, 1, size, size) of codes (B, m): always non-negative with sum 1.
@@ -86,7 +87,8 @@ class KernelBasis(nn.Module):
                 f"codes of shape {tuple(code.shape)} do not fit a basis of {self.m} components;"
                 " the model and the basis do not belong together"
             )
-        k = (self.mean + code @ self.components).clamp(min=0)
+        with torch.autocast(code.device.type, enabled=False):
+            k = (self.mean + code @ self.components).clamp(min=0)
         mass = k.sum(1, keepdim=True)
         fallback = self.mean.clamp(min=0)
         k = torch.where(mass > 1e-6, k / mass.clamp(min=1e-6), fallback / fallback.sum())

@@ -88,7 +88,7 @@ class USRNet(Restorer):
         with torch.autocast(y.device.type, enabled=False):
             data_step = DataStep(k, scale, (x.shape[-2], x.shape[-1]), shift)
             alpha, beta = self.hyper(sigma, scale)
-        for i in iterations or range(self.n_iterations):
+        for i in range(self.n_iterations) if iterations is None else iterations:
             with torch.autocast(y.device.type, enabled=False):
                 z = data_step(x, y, alpha[:, i, None, None, None])
                 strength = beta[:, i, None, None, None].expand(-1, 1, *z.shape[-2:])

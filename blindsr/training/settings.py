@@ -80,8 +80,9 @@ class TrainConfig:
     """One stage. ``train`` names the parts that learn: of restorer, initial, estimator.
 
     The restorer alone is trained with true kernels, the initial estimator alone without any restorer;
-    any other set runs the alternation, with true kernels in a ``true_kernel`` share of the steps.
-    ``start_from`` lists checkpoints whose matching parts give the starting weights.
+    any other set runs the alternation, and where the restorer learns it is given true kernels in a
+    ``true_kernel`` share of the steps.
+    ``start_from`` lists checkpoints whose trained parts give the starting weights.
     """
 
     model: AlternatingConfig

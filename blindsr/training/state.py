@@ -32,4 +32,5 @@ def load_state(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError) as error:
-        raise BlindSRError(f"{path}: not the state of a training run ({type(error).__name__}); start with --fresh") from None
+        kind = type(error).__name__
+        raise BlindSRError(f"{path}: not the state of a training run ({kind}); start with --fresh") from None

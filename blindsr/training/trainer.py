@@ -20,7 +20,7 @@ from tqdm import tqdm
 from blindsr import checkpoints, registry
 from blindsr.alternating import AlternatingSR, new_model
 from blindsr.interfaces import BlindSRError
-from blindsr.training.settings import ScheduleConfig, TrainConfig
+from blindsr.training.settings import PARTS, ScheduleConfig, TrainConfig
 from blindsr.training.data import Batch, BatchSource, split, validation_batches
 from blindsr.training.log import Log, draw_curves
 from blindsr.training.losses import estimate_loss, restoration_loss
@@ -47,8 +47,11 @@ class Trainer:
         self.checks = validation_batches(config.data, held, config.seed)
         torch.manual_seed(config.seed)  # initial weights alone depend on it
         self.model = new_model(config.model)
-        start_from(self.model, config.start_from)
-        for name in ("restorer", "initial", "estimator"):
+        resume = resume and (out / "state.pt").exists()
+        started = [] if resume else start_from(self.model, config.start_from)
+        self.trained = [name for name in PARTS if name in (*started, *config.train)]
+        self._check_sizes()
+        for name in PARTS:
             part = getattr(self.model, name)
             if part is not None:
                 part.requires_grad_(name in config.train)
@@ -56,13 +59,23 @@ class Trainer:
         self.weights = [p for p in self.model.parameters() if p.requires_grad]
         o = config.optimizer
         self.optimizer = torch.optim.Adam(self.weights, o.learning_rate, o.betas)
-        self.step, self.elapsed, self.skipped = 0, 0.0, 0
+        self.step, self.elapsed, self.skipped, self.validated = 0, 0.0, 0, 0
         out.mkdir(parents=True, exist_ok=True)
-        if resume and (out / "state.pt").exists():
+        if resume:
             self._load()
         self.log = Log(out, self.step)
         if config.compile:
             compile_prior(self.model)
+
+    def _check_sizes(self) -> None:
+        """Kernels, basis and patches must fit each other; better said now than in the first step."""
+        size = self.source.degradation.kernels.size
+        basis = self.model.basis
+        if basis is not None and basis.size != size:
+            raise BlindSRError(f"the kernels drawn have {size} pixels a side, the basis {basis.size}; make them alike")
+        smallest = min(min(self.config.data.side(s) for s in self.config.data.scales), self.config.data.validation_patch)
+        if smallest < size:
+            raise BlindSRError(f"patches of {smallest} pixels are smaller than the kernels, {size}; raise data.patch")
 
     # -- one step ----------------------------------------------------------------------------------
 
@@ -99,7 +112,8 @@ class Trainer:
         else:
             self.skipped += 1
         self.step += 1
-        return {"loss": float(loss.detach()), "norm": float(norm), "learning_rate": factor * self.config.optimizer.learning_rate}
+        rate = factor * self.config.optimizer.learning_rate
+        return {"loss": float(loss.detach()), "norm": float(norm), "learning_rate": rate}
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -120,10 +134,11 @@ class Trainer:
         return self.step / schedule.iterations
 
     def run(self) -> None:
-        """Train to the end of the schedule. SIGINT and SIGTERM save and leave."""
+        """Train to the end of the schedule. SIGINT and SIGTERM save, say so and raise KeyboardInterrupt."""
         stop: list[int] = []
         handlers = {s: signal.signal(s, lambda number, _: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
-        bar = tqdm(total=100, desc=self.out.name, unit="%", bar_format="{desc} {percentage:5.1f}%|{bar}| {elapsed}<{remaining} {postfix}")
+        shape = "{desc} {percentage:5.1f}%|{bar}| {elapsed}<{remaining} {postfix}"
+        bar = tqdm(total=100, desc=self.out.name, bar_format=shape)
         window: list[float] = []
         try:
             while self.progress < 1 and not stop:
@@ -134,7 +149,8 @@ class Trainer:
                 if self.step % self.config.log_every == 0:
                     mean = sum(window) / len(window)
                     window.clear()
-                    self.log.write(step=self.step, seconds=round(self.elapsed, 1), **{**told, "loss": mean}, skipped=self.skipped)
+                    told |= {"loss": mean, "skipped": self.skipped}
+                    self.log.write(step=self.step, seconds=round(self.elapsed, 1), **told)
                     bar.set_postfix_str(f"step {self.step} loss {mean:.4f} skipped {self.skipped}")
                 bar.update(min(100 * self.progress, 100) - bar.n)
                 if self.step % self.config.validate_every == 0:
@@ -149,9 +165,13 @@ class Trainer:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
         if stop:
-            raise BlindSRError(f"stopped at step {self.step}; saved in {self.out}, the same command goes on from there")
+            tqdm.write(f"stopped at step {self.step}; saved in {self.out}, the same command goes on from there", sys.stderr)
+            raise KeyboardInterrupt
 
     def _validate(self, bar: tqdm) -> None:
+        if self.validated == self.step:
+            return
+        self.validated = self.step
         report = validate(self.average, self.checks, self.autocast, restore=set(self.config.train) != {"initial"})
         self.log.write(step=self.step, validation=report)
         draw_curves(self.out)
@@ -168,12 +188,19 @@ class Trainer:
                 "step": self.step,
                 "elapsed": self.elapsed,
                 "skipped": self.skipped,
+                "validated": self.validated,
+                "trained": self.trained,
                 "model": plain_state(self.model),
                 "average": plain_state(self.average),
                 "optimizer": self.optimizer.state_dict(),
             },
         )
-        card = {"step": self.step, "minutes": round(self.elapsed / 60, 1), "training": registry.as_mapping(self.config)}
+        card = {
+            "step": self.step,
+            "minutes": round(self.elapsed / 60, 1),
+            "trained": self.trained,
+            "training": registry.as_mapping(self.config),
+        }
         checkpoints.save(self.out / "model.safetensors", self.average, card, dtype=torch.float32)
 
     def _load(self) -> None:
@@ -182,10 +209,13 @@ class Trainer:
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.elapsed, self.skipped = state["step"], state["elapsed"], state["skipped"]
+            self.step, self.elapsed = state["step"], state["elapsed"]
+            self.skipped, self.validated = state["skipped"], state["validated"]
+            self.trained = state["trained"]
         except (KeyError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise BlindSRError(f"{self.out / 'state.pt'}: does not fit this configuration ({reason}); use --fresh") from None
+            file = self.out / "state.pt"
+            raise BlindSRError(f"{file}: does not fit this configuration ({reason}); use --fresh") from None
 
 
 def plain_state(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -198,12 +228,17 @@ def golden_draw(step: int) -> float:
     return (step * 0.6180339887498949) % 1.0
 
 
-def start_from(model: AlternatingSR, files: tuple[str, ...]) -> None:
-    """Take the starting weights of every part that a checkpoint in ``files`` has; later files win."""
+def start_from(model: AlternatingSR, files: tuple[str, ...]) -> set[str]:
+    """Take the starting weights of every part that a checkpoint in ``files`` has *trained*; later files win.
+
+    A stage's file also holds the parts that did not learn in it, as they were drawn at random. Returns the
+    names of the parts taken.
+    """
+    all_taken: set[str] = set()
     for file in files:
-        given = checkpoints.load(file).model
-        taken = []
-        for name in ("restorer", "initial", "estimator"):
+        checkpoint = checkpoints.load(file)
+        given, taken = checkpoint.model, []
+        for name in checkpoint.card.get("trained", PARTS):
             ours, theirs = getattr(model, name), getattr(given, name)
             if ours is None or theirs is None:
                 continue
@@ -214,7 +249,9 @@ def start_from(model: AlternatingSR, files: tuple[str, ...]) -> None:
             taken.append(name)
         if not taken:
             raise BlindSRError(f"{file}: has no part that this configuration could start from")
+        all_taken.update(taken)
         print(f"starting weights of {', '.join(taken)} from {file}", file=sys.stderr)
+    return all_taken
 
 
 def compile_prior(model: AlternatingSR) -> None:

@@ -28,6 +28,10 @@ def test_the_same_seed_gives_the_same_photo():
     first, again, other = (make(hr, 3, np.random.default_rng(seed)) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first.lr, again.lr)
     assert not np.array_equal(first.lr, other.lr)
+    import json
+
+    replayed = make.replay(hr, json.loads(json.dumps(first.record)))
+    np.testing.assert_array_equal(replayed.lr, first.lr)
     assert first.lr.shape == (16, 20, 3) and first.hr.shape == (48, 60, 3) and first.grid == "corner"
     assert first.kernel.sum() == pytest.approx(1, abs=1e-5)
 

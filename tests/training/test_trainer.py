@@ -90,6 +90,7 @@ def test_a_step_that_is_not_finite_changes_nothing(photos, tmp_path, monkeypatch
     monkeypatch.setattr(trainer.source, "batch", lambda step: batch)
     trainer.train_step()
     assert trainer.skipped == 1 and trainer.step == 1
+    assert all(torch.isfinite(b).all() for b in trainer.model.buffers())
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.weights))
 
 
@@ -99,6 +100,14 @@ def test_starting_weights_come_from_checkpoints(photos, tmp_path):
     file = tmp_path / "a" / "model.safetensors"
     second = Trainer(toy(photos, "tiny", f"start_from=[{file}]"), tmp_path / "b")
     ours, theirs = second.model.restorer.state_dict(), checkpoints.load(file).model.restorer.state_dict()
+    assert all(torch.equal(ours[n], theirs[n]) for n in ours)
+    assert second.trained == ["restorer", "initial", "estimator"]
+    # The file of a stage in which the restorer did not learn must not undo the one in which it did.
+    third = Trainer(toy(photos, "tiny_initial"), tmp_path / "i")
+    third.save()
+    files = f"start_from=[{file}, {tmp_path / 'i' / 'model.safetensors'}]"
+    fourth = Trainer(toy(photos, "tiny", files), tmp_path / "d")
+    ours = fourth.model.restorer.state_dict()
     assert all(torch.equal(ours[n], theirs[n]) for n in ours)
     with pytest.raises(BlindSRError, match="another shape"):
         Trainer(toy(photos, "tiny", f"start_from=[{file}]", "model.restorer.hidden=5"), tmp_path / "c")
@@ -133,6 +142,9 @@ def test_unreadable_photos_are_named_and_skipped(photos, tmp_path):
         ("data.validation=9", "too few"),
         ("model.basis=nothing", "no such kernel basis"),
         ("start_from=[none.safetensors]", "none.safetensors"),
+        ("data.patch=24", "smaller than the kernels"),
+        ("model.basis=gaussian_motion_21", "code has 192"),
+        ("model.crop=40", "too small"),
     ],
 )
 def test_mistakes_are_one_line(photos, tmp_path, setting, message):
