@@ -71,7 +71,7 @@ def save(
         rounds = tensor.is_floating_point() and tensor.ndim > 1
         value = tensor.detach().to("cpu", dtype if rounds else tensor.dtype)
         if not torch.isfinite(value).all():
-            raise CheckpointError(f"{path}: not written, {name} holds NaN or infinite values as {dtype}")
+            raise CheckpointError(f"{path}: not written, {name} holds NaN or infinite values as {value.dtype}")
         tensors[name] = value.contiguous().clone()  # safetensors refuses shared memory
     metadata = {
         "format": FORMAT,
@@ -175,7 +175,7 @@ def _assemble(config: AlternatingConfig, tensors: Mapping[str, Tensor], path: Pa
             model = AlternatingSR(config, basis)
     except BlindSRError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    except (ValueError, RuntimeError, TypeError) as error:
+    except (ValueError, RuntimeError, TypeError, IndexError) as error:
         raise CheckpointError(f"{path}: its configuration describes no model ({' '.join(str(error).split())})") from None
     expected = model.state_dict()
     for name, tensor in expected.items():

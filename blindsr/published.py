@@ -28,7 +28,8 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     Raises BlindSRError for a file that is not one, or that needs unpickling.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # an open file: by its name, torch would hand .safetensors to another loader
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower():
             raise BlindSRError(

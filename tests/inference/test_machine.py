@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from blindsr.inference import machine
+from blindsr.interfaces import BlindSRError
+from blindsr.restorers.usrnet import USRNet, USRNetConfig
+
+CPU = torch.device("cpu")
+
+
+def test_precision(monkeypatch) -> None:
+    monkeypatch.setattr(machine, "has_native_bf16", lambda device: True)
+    assert machine.resolve_precision("auto", CPU, 8) == "bf16"
+    assert machine.resolve_precision("auto", CPU, 16) == "fp32"  # bf16 would leave 8 of the 16 bits
+    assert machine.resolve_precision("bf16", CPU, 16) == "bf16"
+    assert machine.resolve_precision("fp32", CPU, 8) == "fp32"
+    monkeypatch.setattr(machine, "has_native_bf16", lambda device: False)
+    assert machine.resolve_precision("auto", CPU, 8) == "fp32"
+    with pytest.raises(BlindSRError, match="precision 'fp16' is not known; use one of auto, fp32, bf16"):
+        machine.resolve_precision("fp16", CPU, 8)
+
+
+def test_devices() -> None:
+    assert machine.choose_device("cpu") == CPU
+    for name in ("gpu", "cuda:99"):
+        with pytest.raises(BlindSRError, match=f"device '{name}' is not usable here"):
+            machine.choose_device(name)
+
+
+def test_free_memory_heeds_a_container(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "memory.max").write_text("3000\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert machine._within_group(tmp_path) == 2000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine._within_group(tmp_path) is None
+    monkeypatch.setattr(machine, "_available", lambda: 5000)
+    monkeypatch.setattr(machine, "_within_group", lambda: 2000)
+    assert machine.free_memory(CPU) == 2000
+    monkeypatch.setattr(machine, "_within_group", lambda: None)
+    monkeypatch.setattr(machine, "_available", lambda: None)
+    assert machine.free_memory(CPU) == machine.ASSUMED_FREE
+
+
+def test_a_wider_prior_takes_more_memory() -> None:
+    tiny, wide = (USRNet(USRNetConfig(1, (c, c), 8)) for c in (16, 64))
+    assert 500 < machine.bytes_per_pixel(tiny) < 1000 < machine.bytes_per_pixel(wide)
+    assert machine.affordable_pixels(wide, CPU) < machine.affordable_pixels(tiny, CPU)

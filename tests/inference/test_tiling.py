@@ -1,0 +1,72 @@
+"""Tiles: a partition of unity, each pixel restored by its own tile, rows finished in their final type."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from blindsr.inference.tiling import plan, restore_in_tiles
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize(("length", "core", "margin"), [(1, 32, 5), (32, 32, 5), (33, 32, 5), (500, 64, 30), (97, 3, 2), (64, 32, 0)])
+@pytest.mark.parametrize("step", [1, 8])
+def test_the_weights_add_up_to_one(length: int, core: int, margin: int, scale: int, step: int) -> None:
+    spans = plan(length, core, margin, scale, step)
+    total = np.zeros(length * scale)
+    for span in spans:
+        assert 0 <= span.start * scale <= span.first and span.last <= span.stop * scale <= length * scale
+        assert span.start % step == 0 and span.stop - span.start <= core + 2 * margin + step
+        total[span.first : span.last] += span.weights
+    assert np.allclose(total, 1, atol=1e-6)
+    for before, after in zip(spans, spans[1:]):
+        assert before.first < after.first and before.last <= after.last
+        assert after.start <= before.stop
+
+
+def test_one_span_where_one_is_enough() -> None:
+    (span,) = plan(40, 40, 9, 3)
+    assert (span.start, span.stop, span.first, span.last) == (0, 40, 0, 120)
+    assert (span.weights == 1).all()
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+@pytest.mark.parametrize("core", [200, 40, 9])
+def test_tiles_of_a_local_operation_are_invisible(scale: int, core: int) -> None:
+    source = np.random.default_rng(0).random((70, 113, 2), dtype=np.float32)
+    rows, cols = plan(70, core, 6, scale), plan(113, core, 6, scale)
+    told: list[tuple[int, int]] = []
+    heights: list[int] = []
+
+    def restore(r: slice, c: slice) -> np.ndarray:
+        return source[r, c].repeat(scale, 0).repeat(scale, 1)
+
+    def quantise(strip: np.ndarray) -> np.ndarray:
+        assert strip.dtype == np.float32
+        heights.append(len(strip))
+        return np.rint(strip * 65535).astype(np.uint16)
+
+    result = restore_in_tiles(restore, rows, cols, scale, quantise, lambda *p: told.append(p))
+    expected = np.rint(source.repeat(scale, 0).repeat(scale, 1) * 65535)
+    assert result.dtype == np.uint16 and result.shape == expected.shape
+    assert np.abs(result - expected).max() <= 1
+    count = len(rows) * len(cols)
+    assert told == [(i + 1, count) for i in range(count)]
+    assert len(heights) == len(rows) and sum(heights) == 70 * scale
+
+
+def test_neighbours_fade_into_one_another() -> None:
+    """Tiles that disagree by one give a ramp, not a step."""
+    rows, cols = plan(8, 8, 8, 2), plan(64, 32, 8, 2)
+    tiles = iter((0.0, 1.0))
+    result = restore_in_tiles(
+        lambda r, c: np.full(((r.stop - r.start) * 2, (c.stop - c.start) * 2, 1), next(tiles), np.float32),
+        rows,
+        cols,
+        2,
+        lambda strip: strip,
+    )
+    profile = result[3, :, 0]
+    assert profile[0] == 0 and profile[-1] == 1
+    assert 0 < np.diff(profile).max() < 0.1 and np.diff(profile).min() >= 0
+    assert np.searchsorted(profile, 0.5) == pytest.approx(64, abs=1)
