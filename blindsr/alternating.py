@@ -75,7 +75,9 @@ class AlternatingSR(nn.Module):
                 "lower loops or choose the restart schedule"
             )
         if self.blind and 0 < config.crop < 3 * basis.size:
-            raise BlindSRError(f"a crop of {config.crop} is too small for this basis; use {3 * basis.size} or more, or 0")
+            raise BlindSRError(
+                f"a crop of {config.crop} is too small for this basis; use {3 * basis.size} or more, or 0"
+            )
         for part in (config.initial, config.estimator):
             if part and part.code != basis.m:
                 raise BlindSRError(f"the estimator's code has {part.code} numbers, that of {config.basis} {basis.m}")

@@ -105,7 +105,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Checkpoint:
         with path.open("rb") as file:
             head = file.read(9)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from None
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
     if head[8:] == b"{":
         return _load_own(path)
     if head.startswith((b"PK", b"\x80")):
@@ -176,7 +176,7 @@ def _assemble(config: AlternatingConfig, tensors: Mapping[str, Tensor], path: Pa
     except BlindSRError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except (ValueError, RuntimeError, TypeError, IndexError) as error:
-        raise CheckpointError(f"{path}: its configuration describes no model ({' '.join(str(error).split())})") from None
+        raise CheckpointError(f"{path}: its configuration makes no model ({' '.join(str(error).split())})") from None
     expected = model.state_dict()
     for name, tensor in expected.items():
         if name not in tensors:

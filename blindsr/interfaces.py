@@ -25,7 +25,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 Grid = Literal["corner", "centre"]

@@ -74,9 +74,10 @@ def usrnet_config(state: Mapping[str, Tensor]) -> USRNetConfig:
 
 
 def usrnet_state(state: Mapping[str, Tensor], depth: int) -> dict[str, Tensor]:
-    """Published names and shapes -> those of :class:`blindsr.restorers.usrnet.USRNet` with ``depth`` scales below the first.
+    """Published names and shapes -> those of :class:`blindsr.restorers.usrnet.USRNet`.
 
-    A name that is not recognised is kept, so that the check against the model can report it.
+    ``depth`` is the number of scales below the first. A name that is not recognised is
+    kept, so that the check against the model can report it.
     """
 
     def block(match: re.Match[str]) -> str:

@@ -36,7 +36,8 @@ def main() -> None:
                 model(y, arguments.scale, *options)
                 times.append(time.perf_counter() - begun)
     ratios = [b / g for b, g in zip(blind[1:], given[1:])]
-    print(f"×{arguments.scale}, {arguments.size}×{arguments.size} in, {torch.get_num_threads()} threads, {arguments.precision}")
+    size, threads = arguments.size, torch.get_num_threads()
+    print(f"×{arguments.scale}, {size}×{size} in, {threads} threads, {arguments.precision}")
     print(f"blind      {1000 * statistics.median(blind[1:]):8.1f} ms")
     print(f"non-blind  {1000 * statistics.median(given[1:]):8.1f} ms")
     print(f"ratio      {statistics.median(ratios):8.2f}   (min {min(ratios):.2f}, max {max(ratios):.2f})")

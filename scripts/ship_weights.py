@@ -25,10 +25,10 @@ def main() -> None:
     training.get("data", {}).pop("folders", None)  # paths of the machine it was trained on
     checkpoints.save(arguments.shipped, trained.model, card, dtype=torch.float16)
     shipped = checkpoints.load(arguments.shipped).model.state_dict()
-    worst = max(
-        float((shipped[name] - tensor).abs().max()) for name, tensor in trained.model.state_dict().items()
+    worst = max(float((shipped[name] - tensor).abs().max()) for name, tensor in trained.model.state_dict().items())
+    print(
+        f"{arguments.shipped}: {arguments.shipped.stat().st_size} bytes, rounding moved a weight by {worst:.1e} at most"
     )
-    print(f"{arguments.shipped}: {arguments.shipped.stat().st_size} bytes, rounding moved a weight by {worst:.1e} at most")
 
 
 if __name__ == "__main__":

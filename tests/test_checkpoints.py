@@ -103,7 +103,7 @@ def damaged(small_model, tmp_path, change) -> str:
     """A copy of the small model with its tensors and metadata changed."""
     with safetensors.safe_open(small_model, framework="pt") as file:
         metadata = dict(file.metadata())
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
     change(tensors, metadata)
     path = tmp_path / "damaged.safetensors"
     path.write_bytes(safetensors.torch.save(tensors, metadata))
@@ -124,7 +124,10 @@ def set_config(key, value):
     [
         (lambda t, m: t.pop("restorer.prior.head.weight"), "head.weight is missing"),
         (lambda t, m: t.update(stray=torch.ones(2)), "stray is unexpected"),
-        (lambda t, m: t.update({"restorer.prior.head.weight": torch.ones(8, 4, 1, 1)}), r"is \(8, 4, 1, 1\) instead of"),
+        (
+            lambda t, m: t.update({"restorer.prior.head.weight": torch.ones(8, 4, 1, 1)}),
+            r"is \(8, 4, 1, 1\) instead of",
+        ),
         (lambda t, m: t["restorer.prior.tail.weight"].fill_(float("nan")), "NaN"),
         (lambda t, m: m.update(format="blindsr-2"), "upgrade"),
         (lambda t, m: m.clear() or m.update(format="pt"), "not of blindsr"),
@@ -140,7 +143,9 @@ def test_files_that_do_not_fit(small_model, tmp_path, change, message):
     assert "\n" not in str(caught.value) and "damaged.safetensors" in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello, this is text", b"PK\x03\x04broken", b"\x20\0\0\0\0\0\0\0{" + b"x" * 40])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello, this is text", b"PK\x03\x04broken", b"\x20\0\0\0\0\0\0\0{" + b"x" * 40]
+)
 def test_files_of_another_kind(tmp_path, content):
     path = tmp_path / "thing.safetensors"
     path.write_bytes(content)
@@ -169,3 +174,26 @@ def test_nothing_is_written_for_bad_weights(tmp_path):
     with pytest.raises(CheckpointError, match="not written"):
         checkpoints.save(tmp_path / "a.safetensors", model, {})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_the_old_file_alone(small_model, tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(small_model.read_bytes())
+    before = path.read_bytes()
+
+    def full(self, data):
+        with open(self, "wb") as file:
+            file.write(data[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        checkpoints.save(path, checkpoints.load(small_model).model, {})
+    assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_shipped_weights_go_by_their_bare_name(small_model, monkeypatch):
+    monkeypatch.setattr("blindsr.resources.shipped", lambda kind: small_model.parent)
+    assert "small" in checkpoints.shipped_names() and checkpoints.load("small").name == "small"
+    with pytest.raises(CheckpointError, match="the shipped names are .*small"):
+        checkpoints.load("smal")

@@ -262,7 +262,8 @@ def test_the_sample_photos(small_model, tmp_path, capsys) -> None:
     """What scripts/run.sh does, with the shipped model where there is one."""
     samples = images.find([ROOT / "docs" / "samples"])
     model = "tiny" if "tiny" in checkpoints.shipped_names() else small_model
-    code, told, err = run(capsys, "restore", ROOT / "docs" / "samples", "--compare", "--model", model, "--out", tmp_path)
+    options = ("--compare", "--model", model, "--out", tmp_path)
+    code, told, err = run(capsys, "restore", ROOT / "docs" / "samples", *options)
     assert (code, err) == (0, []) and f"{len(samples)} photos restored" in told
     for sample in samples:
         small = images.read(sample).pixels

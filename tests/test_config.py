@@ -27,7 +27,14 @@ class Outer:
 
 
 def test_values_arrive():
-    given = {"name": "n", "inner": {"width": 2, "sizes": [3]}, "kind": "b", "pair": [1, "2e-3"], "maybe": 4, "flag": True}
+    given = {
+        "name": "n",
+        "inner": {"width": 2, "sizes": [3]},
+        "kind": "b",
+        "pair": [1, "2e-3"],
+        "maybe": 4,
+        "flag": True,
+    }
     assert parse(Outer, given, "file") == Outer("n", Inner(2.0, (3,)), "b", (1.0, 0.002), 4, True)
 
 

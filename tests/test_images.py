@@ -18,8 +18,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from blindsr import images
-from blindsr.images import metadata
-from blindsr.images import ImageError, Photo
+from blindsr.images import ImageError, Photo, metadata
 from blindsr.interfaces import BlindSRError
 
 SUFFIXES = (".png", ".jpg", ".tif", ".webp", ".bmp")
@@ -235,9 +234,7 @@ def test_orientation(kind: str, orientation: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("colour_type", "samples"), [(0, 1), (2, 3), (4, 2), (6, 4)])
-def test_foreign_png16(
-    colour_type: int, samples: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_foreign_png16(colour_type: int, samples: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     a = noise(6, 5, samples, np.uint16)
     (tmp_path / "a.png").write_bytes(png(a, colour_type, chunk(b"iCCP", b"p\0\0" + zlib.compress(SRGB))))
     photo = images.read(tmp_path / "a.png")
@@ -534,7 +531,7 @@ def test_limits_of_pixels(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     for pillows_own in (100, 64 * 48 - 1):  # where Pillow would raise, and where it would warn
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillows_own)
         assert images.read(tmp_path / name).pixels.shape == (64, 48, 3)
-        assert Image.MAX_IMAGE_PIXELS == pillows_own
+        assert pillows_own == Image.MAX_IMAGE_PIXELS
 
 
 # --- Writing -------------------------------------------------------------------------------------------------------

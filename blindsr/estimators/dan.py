@@ -29,7 +29,6 @@ from blindsr.estimators.standardise import Standardise
 from blindsr.interfaces import SCALES, BlindSRError, Estimate, Estimator
 from blindsr.registry import register
 
-
 KERNEL_FLOOR = 1e-6  # so that a multiplicative correction can raise what was zero
 
 

@@ -1,1 +1,1 @@
-"""From files and arrays to restored photos: borders, tiles and the :class:`~blindsr.inference.facade.BlindSR` facade."""
+"""From files and arrays to restored photos: borders, tiles, the facade, :class:`blindsr.inference.facade.BlindSR`."""

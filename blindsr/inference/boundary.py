@@ -44,7 +44,9 @@ class Padded:
         return x[..., top : top + self.size[0] * scale, left : left + self.size[1] * scale]
 
 
-def pad(y: Tensor, scale: int, kernel_size: tuple[int, int], boundary: Boundary = "reflect", multiple: int = 1) -> Padded:
+def pad(
+    y: Tensor, scale: int, kernel_size: tuple[int, int], boundary: Boundary = "reflect", multiple: int = 1
+) -> Padded:
     """Prepare ``y`` (B, C, H, W) for a circular blur by a kernel of ``kernel_size`` (h, w) high-resolution pixels.
 
     * ``reflect`` pads by at least the kernel's radius and a margin on every side, to a size that is quick
@@ -105,7 +107,7 @@ def close_circle(y: Tensor, dimension: int, total: int, start: int) -> Tensor:
     """Extend ``y`` along a dimension to ``total``, itself beginning at ``start``, continuous across the wrap-around."""
     length = y.shape[dimension]
     position = ((torch.arange(total) - start) % total).to(y.device)  # the gap follows the photo
-    depth = (position - length + 1).clamp(min=0) / (total - length + 1)  # 0 in the photo, towards 1 where it begins anew
+    depth = (position - length + 1).clamp(min=0) / (total - length + 1)  # 0 in the photo, up to 1 where it begins anew
     shape = [1] * y.ndim
     shape[dimension] = total
     fade = (0.5 + 0.5 * (depth * torch.pi).cos()).to(y.dtype).view(shape)

@@ -36,6 +36,7 @@ from blindsr.kernels.files import parse_kernel, tidy
 from blindsr.ops.fourier import grid_shift
 
 ESTIMATION_SIDE = 1024  # high-resolution pixels of the window that an estimate alone looks at
+SPECTRUM_SIDE = 2048  # low-resolution pixels of the window that a noise level alone is learned from
 SMALLEST_TILE = 32
 
 
@@ -55,9 +56,9 @@ class _Blur:
 class BlindSR:
     """Restores photos: blind where no kernel is given, non-blind with one.
 
-        model = BlindSR.from_pretrained("tiny")
-        restored = model.restore("photo.jpg", scale=4)
-        restored.save("photo_x4.png")
+    model = BlindSR.from_pretrained("tiny")
+    restored = model.restore("photo.jpg", scale=4)
+    restored.save("photo_x4.png")
     """
 
     def __init__(self, model: AlternatingSR, name: str, device: str | None = None, precision: str = "auto"):
@@ -107,7 +108,7 @@ class BlindSR:
         decimated classically, and for files of kernels that hold their own offset (the published ones
         for bicubic; the word ``bicubic`` is right on either grid). ``boundary``: see
         :func:`blindsr.inference.boundary.pad`. ``tile`` forces tiles of that many source pixels a side (None:
-        only where memory asks for it); ``progress(done, total)`` is told of every tile.
+        only where memory asks for it); tiles are always reflected. ``progress(done, total)`` is told of every tile.
 
         Raises BlindSRError, in one line, for a source, kernel, number or word that cannot be used.
         """
@@ -126,8 +127,10 @@ class BlindSR:
             step = alignment(scale, self._multiple)
             rows, cols = (tiling.plan(n, core, reach, scale, step) for n in y.shape[-2:])
             tiles = len(rows) * len(cols)
-            if tiles > 1:
+            if tiles > 1 and blur.kernel is None:
                 blur = self._estimated(self._on_window(y, scale, blur, boundary), blur)
+            if tiles > 1:
+                boundary = "reflect"  # inside the photo nothing else is right
 
             def restore_tile(rows: slice, cols: slice) -> np.ndarray:
                 nonlocal blur
@@ -175,9 +178,7 @@ class BlindSR:
     # -- blur and noise ----------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def _given(
-        self, y: Tensor, scale: int, kernel: np.ndarray | str | None, sigma: float | None, grid: Grid
-    ) -> _Blur:
+    def _given(self, y: Tensor, scale: int, kernel: np.ndarray | str | None, sigma: float | None, grid: Grid) -> _Blur:
         """What the caller knows; with a kernel, the noise level is completed from the whole photo."""
         if grid not in get_args(Grid):
             raise BlindSRError(f"grid {grid!r} is not known; use one of {', '.join(get_args(Grid))}")
@@ -197,7 +198,8 @@ class BlindSR:
         k = torch.from_numpy(array)[None, None].to(self.device, y.dtype)
         how: Literal["given", "estimated", "classical"] = "given"
         if level is None and self.model.initial is not None:
-            level, how = self.model.first_estimate(y, scale).sigma.clamp(0, MAX_SIGMA), "estimated"
+            seen = window(y, SPECTRUM_SIDE)
+            level, how = self.model.first_estimate(seen, scale).sigma.clamp(0, MAX_SIGMA), "estimated"
         elif level is None:
             level, how = estimate_noise(y).clamp(0, MAX_SIGMA), "classical"
         return _Blur(k, shift, level, "given", how, name)
@@ -214,9 +216,7 @@ class BlindSR:
         affordable = int(machine.affordable_pixels(self.model.restorer, self.device) ** 0.5)
         side = max(min(ESTIMATION_SIDE, affordable) // scale - 2 * self._reach(blur, scale), SMALLEST_TILE)
         if max(y.shape[-2:]) > side:
-            top, left = most_textured(y, side)
-            y = y[..., top : top + side, left : left + side]
-            boundary = "reflect"  # whatever the photo's own borders are, the window's are none of them
+            y, boundary = window(y, side), "reflect"  # its borders are not those of the photo
         padded = self._pad(y, scale, blur, boundary)
         return self.model(padded.y, scale, blur.kernel, blur.sigma, blur.shift)
 
@@ -296,3 +296,11 @@ class BlindSR:
             seconds=time.perf_counter() - started,
             source=str(source) if isinstance(source, (str, Path)) else None,
         )
+
+
+def window(y: Tensor, side: int) -> Tensor:
+    """The most textured part of ``y`` (B, C, H, W), at most ``side`` pixels high and wide."""
+    if max(y.shape[-2:]) <= side:
+        return y
+    top, left = most_textured(y, side)
+    return y[..., top : top + side, left : left + side]

@@ -30,8 +30,8 @@ class Restored:
     ``image`` has the depth and the dimensions of the source, ``scale`` times larger; alpha, where there was
     any, is its last channel. ``photo`` is the same with alpha, profile and EXIF apart. ``kernel`` (h, w) sums
     to 1 and lies on the pixels of the result; on the centre grid it is the blur about a pixel's own
-    centre, and was moved by ``shift`` pixels for the restoration. ``kernel_name`` is the
-    word or file it was asked for by ("array" for an array, None where it was found). ``sigma`` is in [0, 1]. ``loops`` holds
+    centre, and was moved by ``shift`` pixels for the restoration. ``kernel_name`` is the word or file that it
+    was asked for by ("array" for an array, None where it was found). ``sigma`` is in [0, 1]. ``loops`` holds
     the kernel and noise level of every loop; one when the kernel was given.
     """
 

@@ -82,7 +82,7 @@ class DataStep:
 
     def __call__(self, x: Tensor, y: Tensor, alpha: Tensor) -> Tensor:
         """``x`` (B, C, s·H, s·W), ``y`` (B, C, H, W), ``alpha`` broadcastable to (B, 1, 1, 1), positive."""
-        s, (height, width) = self.scale, self.size
+        s, width = self.scale, self.size[1]
         blurred = torch.fft.irfft2(self.otf * torch.fft.rfft2(x), s=self.size)
         residual = torch.fft.fft2(y - blurred[..., ::s, ::s]) / (self.eigenvalues + alpha)
         # Zero-filling repeats the spectrum; only its first half is needed.
@@ -99,8 +99,8 @@ def kernel_newton_step(
     The residual r = y − S K x is carried back to the kernel by a damped Newton step on ½‖y − S K x‖²
     taken per frequency,  Δk̂ = s² X̂* (Sᵀr)^ / (|X̂|² + damping·mean|X̂|²),  summed over the channels and
     cropped to the support of ``k``. Of a window cut from a photo, the outer ``margin`` low-resolution
-    pixels, which depend on what was cut away, are left out. Aliasing is treated as noise. It is evidence for an estimator, not
-    an estimate: where x was itself made with ``k`` the residual is small, whatever the true kernel.
+    pixels, which depend on what was cut away, are left out. Aliasing is treated as noise. It is evidence
+    for an estimator, not an estimate: where x was itself made with ``k`` the residual is small, whatever the true kernel.
     """
     size = (x.shape[-2], x.shape[-1])
     spectrum = torch.fft.rfft2(x)

@@ -26,7 +26,11 @@ class ResUNet(nn.Module):
     """(B, in_channels, H, W) -> (B, out_channels, H, W), any H and W."""
 
     def __init__(
-        self, in_channels: int = 4, out_channels: int = 3, channels: tuple[int, ...] = (64, 128, 256, 512), blocks: int = 2
+        self,
+        in_channels: int = 4,
+        out_channels: int = 3,
+        channels: tuple[int, ...] = (64, 128, 256, 512),
+        blocks: int = 2,
     ):
         super().__init__()
 
@@ -37,7 +41,9 @@ class ResUNet(nn.Module):
         self.head = nn.Conv2d(in_channels, channels[0], 3, padding=1, bias=False)
         self.down = nn.ModuleList(nn.Sequential(*stack(a), nn.Conv2d(a, b, 2, 2, bias=False)) for a, b in pairs)
         self.body = nn.Sequential(*stack(channels[-1]))
-        self.up = nn.ModuleList(nn.Sequential(nn.ConvTranspose2d(b, a, 2, 2, bias=False), *stack(a)) for a, b in reversed(pairs))
+        self.up = nn.ModuleList(
+            nn.Sequential(nn.ConvTranspose2d(b, a, 2, 2, bias=False), *stack(a)) for a, b in reversed(pairs)
+        )
         self.tail = nn.Conv2d(channels[0], out_channels, 3, padding=1, bias=False)
         self.multiple = 2 ** len(pairs)
 

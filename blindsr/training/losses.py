@@ -8,8 +8,8 @@ from torch import Tensor
 
 from blindsr.evaluation.metrics import kernel_distance
 from blindsr.interfaces import Restoration
-from blindsr.training.settings import LossConfig
 from blindsr.training.data import Batch
+from blindsr.training.settings import LossConfig
 
 
 def estimate_loss(kernel: Tensor, sigma: Tensor, batch: Batch, config: LossConfig) -> Tensor:

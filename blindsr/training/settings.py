@@ -14,7 +14,8 @@ PARTS = ("restorer", "initial", "estimator")
 @dataclass(frozen=True)
 class DataConfig:
     """``folders`` of sharp photos of any size, without those whose names match a pattern in ``exclude``
-    (``*`` and ``?`` allowed); ``validation`` of them, evenly spaced, are held back. A batch has ``batch`` samples of one scale; their side is ``patch``
+    (``*`` and ``?`` allowed). ``validation`` of them, evenly spaced, are held back; of each the middle
+    ``validation_patch`` pixels serve. A batch has ``batch`` samples of one scale; their side is ``patch``
     high-resolution pixels, or ``patch_lr`` low-resolution ones where that is smaller."""
 
     folders: tuple[str, ...]

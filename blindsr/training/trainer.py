@@ -20,10 +20,10 @@ from tqdm import tqdm
 from blindsr import checkpoints, registry
 from blindsr.alternating import AlternatingSR, new_model
 from blindsr.interfaces import BlindSRError
-from blindsr.training.settings import PARTS, ScheduleConfig, TrainConfig
 from blindsr.training.data import Batch, BatchSource, split, validation_batches
 from blindsr.training.log import Log, draw_curves
 from blindsr.training.losses import estimate_loss, restoration_loss
+from blindsr.training.settings import PARTS, ScheduleConfig, TrainConfig
 from blindsr.training.state import load_state, save_state
 from blindsr.training.validation import validate
 
@@ -73,7 +73,9 @@ class Trainer:
         basis = self.model.basis
         if basis is not None and basis.size != size:
             raise BlindSRError(f"the kernels drawn have {size} pixels a side, the basis {basis.size}; make them alike")
-        smallest = min(min(self.config.data.side(s) for s in self.config.data.scales), self.config.data.validation_patch)
+        smallest = min(
+            min(self.config.data.side(s) for s in self.config.data.scales), self.config.data.validation_patch
+        )
         if smallest < size:
             raise BlindSRError(f"patches of {smallest} pixels are smaller than the kernels, {size}; raise data.patch")
 
@@ -165,7 +167,9 @@ class Trainer:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
         if stop:
-            tqdm.write(f"stopped at step {self.step}; saved in {self.out}, the same command goes on from there", sys.stderr)
+            tqdm.write(
+                f"stopped at step {self.step}; saved in {self.out}, the same command goes on from there", sys.stderr
+            )
             raise KeyboardInterrupt
 
     def _validate(self, bar: tqdm) -> None:

@@ -21,7 +21,7 @@ def validate(model: AlternatingSR, batches: Sequence[Batch], autocast, restore: 
     for batch in batches:
         s, border = batch.scale, batch.scale**2
 
-        def note(name: str, value: torch.Tensor) -> None:
+        def note(name: str, value: torch.Tensor, s: int = s) -> None:
             report[f"x{s} {name}"] = round(float(value.mean()), 4)
 
         with autocast():

@@ -9,7 +9,9 @@ from blindsr.inference.tiling import plan, restore_in_tiles
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
-@pytest.mark.parametrize(("length", "core", "margin"), [(1, 32, 5), (32, 32, 5), (33, 32, 5), (500, 64, 30), (97, 3, 2), (64, 32, 0)])
+@pytest.mark.parametrize(
+    ("length", "core", "margin"), [(1, 32, 5), (32, 32, 5), (33, 32, 5), (500, 64, 30), (97, 3, 2), (64, 32, 0)]
+)
 @pytest.mark.parametrize("step", [1, 8])
 def test_the_weights_add_up_to_one(length: int, core: int, margin: int, scale: int, step: int) -> None:
     spans = plan(length, core, margin, scale, step)

@@ -85,7 +85,7 @@ def test_untrained_model_is_sane(small):
     x = (0.5 + 0.3 * torch.sin(rows / 5) * torch.cos(cols / 7)).expand(1, 3, 32, 32)
     with torch.inference_mode():
         sr = small(x[..., ::2, ::2], torch.ones(1, 1, 1, 1), torch.zeros(1), 2)
-    assert (sr - x).abs().mean() < 0.1
+    assert torch.corrcoef(torch.stack([sr.flatten(), x.flatten()]))[0, 1] > 0.7
 
 
 def test_data_step_stays_float32_under_autocast(small):

@@ -1,0 +1,365 @@
+"""The facade: what goes in, what comes out, where it lies, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import blindsr
+from blindsr import images
+from blindsr.alternating import AlternatingConfig, AlternatingSR
+from blindsr.inference import machine
+from blindsr.inference.facade import BlindSR
+from blindsr.inference.result import kernel_width
+from blindsr.inference.sources import enlarge_alpha, support
+from blindsr.interfaces import BlindSRError
+from blindsr.kernels.bicubic import bicubic_kernel
+from blindsr.kernels.gaussian import gaussian
+from blindsr.ops.filtering import blur
+from blindsr.ops.fourier import grid_shift
+from blindsr.restorers.usrnet import USRNetConfig
+
+
+def untrained() -> AlternatingSR:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return AlternatingSR(AlternatingConfig(restorer=USRNetConfig(2, (8, 8), 8), loops=1))
+
+
+@pytest.fixture(scope="module")
+def non_blind() -> BlindSR:
+    """Untrained and of no use, but every part of it is at work."""
+    return BlindSR(untrained(), "untrained", "cpu", "fp32")
+
+
+@pytest.fixture(scope="module")
+def plain() -> BlindSR:
+    """With the identity for a prior: the data step alone, which shows where things lie."""
+    model = untrained()
+    prior = model.restorer.prior
+    with torch.no_grad():
+        prior.up[-1][0].weight.zero_()
+        prior.tail.weight[:, 3:] = 0
+    return BlindSR(model, "plain", "cpu", "fp32")
+
+
+@pytest.fixture(scope="module")
+def blind(small_model: Path) -> BlindSR:
+    return BlindSR.from_pretrained(small_model, device="cpu", precision="fp32")
+
+
+def scene(height: int, width: int) -> np.ndarray:
+    """(H, W, 3) float in [0, 1]: blobs and bars, dark at the borders so that nothing hangs on them."""
+    rng = np.random.default_rng(3)
+    rows, cols = np.mgrid[:height, :width].astype(float)
+    x = np.full((height, width), 0.3)
+    for _ in range(25):
+        r, c, w = rng.uniform(0.15, 0.85) * height, rng.uniform(0.15, 0.85) * width, rng.uniform(2, 7)
+        x += rng.uniform(-0.2, 0.35) * np.exp(-((rows - r) ** 2 + (cols - c) ** 2) / (2 * w * w))
+    return np.clip(np.stack([x, 0.9 * x, 0.8 * x + 0.05], axis=-1), 0, 1)
+
+
+def degraded(hr: np.ndarray, kernel: np.ndarray, scale: int, grid: str) -> np.ndarray:
+    """8-bit (h, w, 3) photo of ``hr``, on ``grid``."""
+    x = torch.from_numpy(hr).permute(2, 0, 1)[None]
+    y = blur(x, torch.from_numpy(kernel)[None, None], "circular", grid_shift(grid, scale))[..., ::scale, ::scale]
+    return images.from_float(y[0].permute(1, 2, 0).numpy(), np.uint8)
+
+
+def offset(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """How many pixels (right, down) ``image`` lies off ``reference``, by maximal correlation (ECC)."""
+    a, b = (v[8:-8, 8:-8].mean(2).astype(np.float32) for v in (reference, image))
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 100, 1e-6)
+    return cv2.findTransformECC(a, b, np.eye(2, 3, dtype=np.float32), cv2.MOTION_TRANSLATION, stop, None, 5)[1][:, 2]
+
+
+# -- where the result lies -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_photo_on_the_centre_grid_lies_on_its_enlargement(plain: BlindSR, scale: int) -> None:
+    lr = degraded(scene(144, 180), gaussian(25, 1.6), scale, "centre")
+    restored = plain.restore(lr, scale, "gaussian:1.6", 0.01).image
+    enlarged = cv2.resize(lr, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+    assert restored.shape == enlarged.shape
+    assert np.abs(offset(restored, enlarged)).max() < 0.1
+    assert np.abs(offset(restored, 255 * scene(144, 180))).max() < 0.1
+    corner = plain.restore(lr, scale, "gaussian:1.6", 0.01, grid="corner").image
+    assert np.allclose(offset(corner, enlarged), -(scale - 1) / 2, atol=0.15)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_classical_data_lies_on_the_truth_with_the_corner_grid(plain: BlindSR, scale: int) -> None:
+    hr, k = scene(144, 180), gaussian(25, 0.7 * scale)
+    lr = degraded(hr, k, scale, "corner")
+    restored = plain.restore(lr, scale, k, 0.01, grid="corner", boundary="circular").image
+    assert np.abs(offset(restored, 255 * hr)).max() < 0.1
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_word_bicubic_is_not_moved_twice(plain: BlindSR, scale: int) -> None:
+    hr = scene(144, 180)
+    lr = degraded(hr, bicubic_kernel(scale), scale, "corner")  # that kernel holds the offset itself
+    for grid in ("centre", "corner"):
+        restored = plain.restore(lr, scale, "bicubic", 0.01, grid=grid)
+        assert np.abs(offset(restored.image, 255 * hr)).max() < 0.1
+        assert restored.shift == 0
+
+
+def test_it_sharpens(plain: BlindSR) -> None:
+    """The kernel is put to use: nearer to the truth than a cubic enlargement."""
+    hr = scene(120, 120)
+    lr = degraded(hr, gaussian(25, 3.0), 2, "centre")
+    enlarged = cv2.resize(lr, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC)
+    restored = plain.restore(lr, 2, "gaussian:3.0", 0.005).image
+
+    def error(image: np.ndarray) -> float:
+        return float(np.square(image / 255.0 - hr)[8:-8, 8:-8].mean())
+
+    assert error(restored) < 0.5 * error(enlarged)
+
+
+# -- photos ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(20, 24), (20, 24, 1), (20, 24, 2), (20, 24, 3), (20, 24, 4)])
+def test_arrays_come_back_as_they_were(non_blind: BlindSR, shape: tuple[int, ...], dtype: type) -> None:
+    top = np.iinfo(dtype).max
+    source = np.random.default_rng(0).integers(top // 3, top // 2, shape, dtype)
+    restored = non_blind.restore(source, 2, "gaussian:1.0", 0.01)
+    assert restored.image.dtype == dtype and restored.image.shape == (40, 48, *shape[2:])
+    channels = 1 if len(shape) == 2 else shape[2]
+    assert (restored.photo.alpha is not None) == (channels in (2, 4))
+    assert restored.photo.pixels.shape[2] == (3 if channels > 2 else 1)
+    assert abs(float(restored.image.mean()) - float(source.mean())) < 0.02 * top
+
+
+def test_sixteen_bits_are_more_than_eight(non_blind: BlindSR) -> None:
+    source = np.tile(np.linspace(20000, 20300, 32).astype(np.uint16)[None, :, None], (32, 1, 3))
+    image = non_blind.restore(source, 2, "gaussian:1.0", 0.01).image
+    assert len(np.unique(image[32, 8:-8])) > 20  # 300 of 65535 are hardly more than one of 255 steps
+
+
+def test_alpha_is_enlarged_by_itself_and_on_the_grid(plain: BlindSR) -> None:
+    source = np.full((24, 24, 4), 90, np.uint8)
+    source[..., 3] = 0
+    source[8:16, 8:16, 3] = 255
+    restored = plain.restore(source, 2, "gaussian:1.0", 0.01)
+    expected = cv2.resize(source[..., 3], (48, 48), interpolation=cv2.INTER_CUBIC)
+    assert np.array_equal(restored.image[..., 3], expected)
+    assert np.abs(restored.image[..., :3].astype(int) - 90).max() <= 6  # the colours know nothing of it
+    corner = enlarge_alpha(source[..., 3], 2, "corner")
+    assert corner.dtype == np.uint8 and (corner[::2, ::2] == source[..., 3]).all()
+
+
+def test_gray_stays_gray(plain: BlindSR) -> None:
+    gray = images.from_float(scene(30, 40).mean(2), np.uint8)
+    one = plain.restore(gray, 2, "gaussian:1.0", 0.01).image
+    three = plain.restore(np.stack([gray] * 3, axis=-1), 2, "gaussian:1.0", 0.01).image
+    assert one.shape == (60, 80) and np.abs(one.astype(float) - three.mean(2)).max() <= 1
+
+
+@pytest.mark.parametrize("boundary", ["reflect", "taper", "circular"])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_every_scale_and_boundary_on_an_odd_size(blind: BlindSR, scale: int, boundary: str) -> None:
+    source = images.from_float(scene(53, 47)[20:51, 9:], np.uint8)
+    restored = blind.restore(source, scale, boundary=boundary)
+    assert restored.image.shape == (31 * scale, 38 * scale, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2), (5, 40)])
+@pytest.mark.parametrize("scale", [1, 4])
+def test_tiny_photos(blind: BlindSR, size: tuple[int, int], scale: int) -> None:
+    source = np.full((*size, 3), 128, np.uint8)
+    assert blind.restore(source, scale).image.shape == (size[0] * scale, size[1] * scale, 3)
+    assert blind.estimate(source, scale).kernel.shape == (9, 9)
+
+
+# -- blur and noise --------------------------------------------------------------------------------------
+
+
+def test_blind(blind: BlindSR, pixels: np.ndarray) -> None:
+    restored = blind.restore(pixels, 2)
+    assert restored.image.shape == (48, 60, 3) and restored.kernel.shape == (9, 9)
+    assert restored.kernel.min() >= 0 and restored.kernel.sum() == pytest.approx(1, abs=1e-5)
+    assert (restored.kernel_source, restored.sigma_source, len(restored.loops)) == ("estimated", "estimated", 2)
+    assert np.array_equal(restored.loops[-1].kernel, restored.kernel) and restored.loops[-1].sigma == restored.sigma
+    given = blind.restore(pixels, 2, sigma=0.02)
+    assert (given.sigma, given.sigma_source, given.kernel_source) == (pytest.approx(0.02), "given", "estimated")
+
+
+def test_an_estimate_alone_is_the_one_that_restores(blind: BlindSR, pixels: np.ndarray) -> None:
+    found, restored = blind.estimate(pixels, 2), blind.restore(pixels, 2)
+    assert found.image is None and found.photo is None
+    assert np.allclose(found.kernel, restored.kernel, atol=1e-7) and found.sigma == pytest.approx(restored.sigma)
+    with pytest.raises(BlindSRError, match="no picture to save"):
+        found.save("nowhere.png")
+
+
+def test_a_kernel_without_a_noise_level(blind: BlindSR, non_blind: BlindSR, pixels: np.ndarray) -> None:
+    learned = blind.restore(pixels, 2, gaussian(9, 1.2))
+    assert (learned.kernel_source, learned.sigma_source) == ("given", "estimated")
+    assert np.allclose(learned.kernel, gaussian(9, 1.2))
+    noisy = np.clip(128 + np.random.default_rng(0).normal(0, 8, (64, 64, 3)), 0, 255).round().astype(np.uint8)
+    classical = non_blind.restore(noisy, 2, "gaussian:1.2")
+    assert classical.sigma_source == "classical" and classical.sigma * 255 == pytest.approx(8, rel=0.08)
+
+
+def test_the_kernel_decides(non_blind: BlindSR, pixels: np.ndarray) -> None:
+    narrow, wide = (non_blind.restore(pixels, 2, f"gaussian:{w}", 0.01).image for w in (0.8, 2.0))
+    assert np.abs(narrow.astype(int) - wide).mean() > 1
+
+
+def test_half_precision_is_near(small_model: Path, blind: BlindSR, pixels: np.ndarray) -> None:
+    half = BlindSR.from_pretrained(small_model, device="cpu", precision="bf16")
+    rough = half.restore(pixels, 2, "gaussian:1.0", 0.01)
+    exact = blind.restore(pixels, 2, "gaussian:1.0", 0.01)
+    assert (rough.precision, exact.precision) == ("bf16", "fp32")
+    difference = np.abs(rough.image.astype(int) - exact.image)
+    assert 0 < difference.mean() < 1.5
+
+
+# -- tiles -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3])
+def test_tiles_hardly_show(non_blind: BlindSR, scale: int) -> None:
+    source = images.from_float(scene(200, 240)[: 180 // scale * 1 + 20, : 200 // scale + 20], np.uint8)
+    told: list[tuple[int, int]] = []
+    whole = non_blind.restore(source, scale, "gaussian:1.6", 0.01)
+    tiled = non_blind.restore(source, scale, "gaussian:1.6", 0.01, tile=32, progress=lambda *p: told.append(p))
+    assert whole.tiles == 1 and tiled.tiles > 6 and told[-1] == (tiled.tiles, tiled.tiles)
+    difference = np.abs(whole.image.astype(int) - tiled.image)
+    assert difference.max() <= 3 and difference.mean() < 0.1
+
+
+def test_all_tiles_share_one_blind_estimate(blind: BlindSR, monkeypatch) -> None:
+    source = images.from_float(scene(100, 130), np.uint8)
+    calls: list[tuple] = []
+    forward = blind.model.forward
+
+    def spy(y, scale, k=None, sigma=None, shift=0.0):
+        calls.append((k, sigma))
+        return forward(y, scale, k, sigma, shift)
+
+    monkeypatch.setattr(blind.model, "forward", spy)
+    restored = blind.restore(source, 2, tile=40)
+    assert calls[0] == (None, None) and len(calls) == restored.tiles + 1
+    for k, sigma in calls[1:]:
+        assert np.array_equal(k[0, 0].numpy(), restored.kernel) and float(sigma) == restored.sigma
+    assert len(restored.loops) == 2 and restored.kernel_source == "estimated"
+    calls.clear()
+    given = blind.restore(source, 2, gaussian(9, 1.0), tile=40, boundary="circular")
+    assert len(calls) == given.tiles and given.boundary == "reflect"  # no estimate is wasted, no tile wraps around
+
+
+def test_little_memory_means_tiles(blind: BlindSR, monkeypatch) -> None:
+    source = images.from_float(scene(150, 150), np.uint8)
+    assert blind.restore(source, 2).tiles == 1
+    monkeypatch.setattr(machine, "free_memory", lambda device: 60_000_000)
+    restored = blind.restore(source, 2)
+    assert restored.tiles > 1 and restored.image.shape == (300, 300, 3)
+
+
+# -- files -----------------------------------------------------------------------------------------------
+
+
+def test_picture_and_record(blind: BlindSR, pixels: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    images.write(path, images.Photo(pixels))
+    restored = blind.restore(path, 2, grid="corner")
+    target = tmp_path / "out" / "photo_x2.png"
+    restored.save(target)
+    assert np.array_equal(images.read(target).pixels, restored.image)
+    record = json.loads((tmp_path / "out" / "photo_x2.json").read_text())
+    assert record["input"] == str(path) and record["grid"] == "corner" and record["model"] == "small"
+    assert record["scale"] == 2 and record["sigma_255"] == pytest.approx(255 * restored.sigma, abs=1e-3)
+    assert np.allclose(record["kernel"], restored.kernel, atol=1e-7) and len(record["loops"]) == 2
+    assert record["settings"]["boundary"] == "reflect" and record["settings"]["precision"] == "fp32"
+    assert sorted(p.name for p in target.parent.iterdir()) == ["photo_x2.json", "photo_x2.png"]
+
+
+def test_results_are_not_replaced_unasked(blind: BlindSR, pixels: np.ndarray, tmp_path: Path) -> None:
+    restored, path = blind.restore(pixels, 1), tmp_path / "a.png"
+    (tmp_path / "a.json").write_text("mine")
+    with pytest.raises(BlindSRError, match=r"a\.json: exists already"):
+        restored.save(path)
+    assert not path.exists() and (tmp_path / "a.json").read_text() == "mine"
+    restored.save(path, overwrite=True)
+    with pytest.raises(BlindSRError, match="exists already"):
+        restored.save(path)
+
+
+def test_the_front_door(small_model: Path, pixels: np.ndarray) -> None:
+    restored = blindsr.restore(pixels, 3, small_model, kernel="gaussian:1.0", sigma=0.01)
+    assert restored.image.shape == (72, 90, 3) and restored.model == "small"
+    assert "25×25 given" in restored.summary() and "noise 2.5 of 255 given" in restored.summary()
+    assert blindsr.BlindSR is BlindSR
+
+
+# -- what is refused -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"scale": 5}, "scale 5 is out of range; use one of 1, 2, 3, 4"),
+        ({"scale": 2.5}, "scale 2.5 is out of range"),
+        ({"sigma": -0.1}, "is out of range"),
+        ({"sigma": 2.55}, "sigma lies in [0, 0.392], that is 0-100 of 255"),
+        ({"sigma": float("nan")}, "is out of range"),
+        ({"grid": "center"}, "grid 'center' is not known; use one of corner, centre"),
+        ({"boundary": "mirror"}, "boundary 'mirror' is not known"),
+        ({"tile": 8}, "tiles of 8 pixels are too small; use at least 32"),
+        ({"kernel": np.full((5, 5), np.nan)}, "NaN"),
+        ({"kernel": np.array([[1.0, -1.0, 0.0]])}, "sum"),
+        ({"kernel": np.ones((71, 71))}, "the kernel (71×71) is larger than the result (48×60)"),
+        ({"kernel": np.ones((51, 51)), "boundary": "circular"}, "larger than the result"),
+        ({"kernel": "gaussian:"}, "gaussian:WIDTH"),
+        ({"kernel": "nothing.npy"}, "no such kernel file"),
+    ],
+)
+def test_wrong_options(blind: BlindSR, pixels: np.ndarray, options: dict, words: str) -> None:
+    with pytest.raises(BlindSRError) as error:
+        blind.restore(pixels, **({"scale": 2} | options))
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [np.zeros((8, 8, 3)), np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 5), np.uint8), np.zeros((0, 8), np.uint8),
+     np.zeros(8, np.uint8), np.zeros((1, 3, 8, 8), np.uint8)],
+)  # fmt: skip
+def test_wrong_arrays(blind: BlindSR, source: np.ndarray) -> None:
+    with pytest.raises(BlindSRError, match=r"a source array|a photo is"):
+        blind.restore(source)
+
+
+def test_wrong_files_and_models(blind: BlindSR, non_blind: BlindSR, pixels: np.ndarray, tmp_path: Path) -> None:
+    with pytest.raises(BlindSRError, match="no such file"):
+        blind.restore(tmp_path / "missing.png")
+    with pytest.raises(BlindSRError, match="model untrained is non-blind: give a kernel"):
+        non_blind.restore(pixels, 2)
+    with pytest.raises(BlindSRError, match="model untrained is non-blind"):
+        non_blind.estimate(pixels, 2)
+    with pytest.raises(BlindSRError, match="no such weights file"):
+        BlindSR.from_pretrained("missing")
+
+
+def test_a_kernel_with_an_empty_rim_counts_by_what_it_holds(non_blind: BlindSR, pixels: np.ndarray) -> None:
+    assert support(gaussian(25, 1.0)) == (7, 7)
+    assert support(np.pad(np.ones((3, 5)), 10)) == (3, 5)
+    assert support(np.ones((7, 7))) == (7, 7)
+    small = pixels[:9, :9]
+    assert non_blind.restore(small, 2, "gaussian:1.0", 0.01).image.shape == (18, 18, 3)
+
+
+def test_kernel_width() -> None:
+    assert kernel_width(gaussian(25, 1.6)) == pytest.approx(1.6, rel=0.01)
+    assert kernel_width(np.pad(np.ones((1, 1)), 3)) == 0
