@@ -100,7 +100,8 @@ def kernel_newton_step(
     taken per frequency,  Δk̂ = s² X̂* (Sᵀr)^ / (|X̂|² + damping·mean|X̂|²),  summed over the channels and
     cropped to the support of ``k``. Of a window cut from a photo, the outer ``margin`` low-resolution
     pixels, which depend on what was cut away, are left out. Aliasing is treated as noise. It is evidence
-    for an estimator, not an estimate: where x was itself made with ``k`` the residual is small, whatever the true kernel.
+    for an estimator, not an estimate: where x was itself made with ``k`` the residual is small, whatever
+    the true kernel is.
     """
     size = (x.shape[-2], x.shape[-1])
     spectrum = torch.fft.rfft2(x)

@@ -48,7 +48,7 @@ class ResUNet(nn.Module):
         self.multiple = 2 ** len(pairs)
 
     def start_as_identity(self) -> None:
-        """Initial weights under which the output is nearly the first input channels.
+        """Initial weights under which the output resembles the first input channels.
 
         Dirac head and tail, small residual and upward branches: the unfolding then starts as plain
         half-quadratic splitting and learns from there, in half the steps that an orthogonal start needs.
@@ -60,7 +60,7 @@ class ResUNet(nn.Module):
                 nn.init.kaiming_normal_(module.conv1.weight, nonlinearity="relu")
                 module.conv2.weight.data.mul_(0.1)
         for up in self.up:
-            up[0].weight.data.mul_(0.1)
+            up[0].weight.data.mul_(0.02)
         colours = min(self.tail.out_channels, self.head.in_channels)
         with torch.no_grad():
             self.head.weight[:colours] = 0
