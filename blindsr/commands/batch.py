@@ -51,7 +51,7 @@ class Batch:
         """
         jobs: list[Job] = []
         owners: dict[Path, Path] = {}
-        reserved = {source.resolve(): source for source in sources}
+        reserved = {os.path.realpath(source) for source in sources}
         for source in sources:
             files = results(source.stem)
             try:
@@ -64,11 +64,11 @@ class Batch:
         return jobs
 
     @staticmethod
-    def _check(files: tuple[Path, ...], owners: dict[Path, Path], sources: dict[Path, Path], overwrite: bool) -> None:
+    def _check(files: tuple[Path, ...], owners: dict[Path, Path], sources: set[str], overwrite: bool) -> None:
         for file in files:
             if file in owners:
                 raise BlindSRError(f"its result {file} is that of {owners[file]} too: run it apart, with another --out")
-            if file.resolve() in sources:
+            if os.path.realpath(file) in sources:
                 raise BlindSRError(f"its result {file} would replace an input: choose another --out")
             if file.is_dir():
                 raise BlindSRError(f"its result {file} is a folder: choose another --out")

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blindsr.estimators.standardise import Standardise
+from blindsr.estimators.perceptron import Standardise, perceptron
 from blindsr.interfaces import SCALES, BlindSRError, Estimate, Estimator
 from blindsr.registry import register
 
@@ -93,13 +93,8 @@ class DANEstimator(Estimator):
         if config.corrects:
             self.standardise = Standardise(2 * config.code + 1)
             told = 2 * c + 2 * config.code + 1 + len(SCALES)
-            self.correct = nn.Sequential(
-                nn.Linear(told, config.hidden),
-                nn.GELU(),
-                nn.Linear(config.hidden, config.hidden),
-                nn.GELU(),
-                nn.Linear(config.hidden, (config.code if config.head == "pca" else config.size**2) + 1),
-            )
+            answered = (config.code if config.head == "pca" else config.size**2) + 1
+            self.correct = perceptron(told, config.hidden, answered)
             nn.init.zeros_(self.correct[-1].weight)  # the untrained correction is none
             nn.init.zeros_(self.correct[-1].bias)
         else:

@@ -14,9 +14,9 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from blindsr.estimators.standardise import Standardise
+from blindsr.estimators.perceptron import Standardise, perceptron
 from blindsr.interfaces import SCALES, Estimate, Estimator
 from blindsr.registry import register
 
@@ -50,13 +50,8 @@ class SpectralEstimator(Estimator):
         self.taper /= self.taper.square().sum().sqrt()
         features = 3 * n * (n // 2 + 1) + 1 + len(SCALES)
         self.standardise = Standardise(features - len(SCALES))
-        self.mlp = nn.Sequential(
-            nn.Linear(features, config.hidden),
-            nn.GELU(),
-            nn.Linear(config.hidden, config.hidden),
-            nn.GELU(),
-            nn.Linear(config.hidden, (config.code if config.head == "pca" else config.size**2) + 1),
-        )
+        answered = (config.code if config.head == "pca" else config.size**2) + 1
+        self.mlp = perceptron(features, config.hidden, answered)
         if config.head == "softmax":
             with torch.no_grad():  # start from a Gaussian of width 2
                 at = torch.arange(config.size) - config.size // 2

@@ -23,6 +23,7 @@ from torch import Tensor
 from blindsr import images
 from blindsr.alternating import AlternatingSR
 from blindsr.degradation.classical import degrade
+from blindsr.evaluation.jsonl import read_lines
 from blindsr.evaluation.metrics import kernel_correlation, kernel_distance, kernel_width, psnr
 from blindsr.interfaces import Estimate, Restorer
 from blindsr.ops.resize import bicubic_enlarge
@@ -64,17 +65,6 @@ def evaluate_cell(
     return cell
 
 
-def read_cells(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of a table file."""
-    cells = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            cells.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue  # cut off by a crash
-    return cells
-
-
 def fingerprint(model: AlternatingSR) -> str:
     """Eight hexadecimal digits that tell one set of weights from another."""
     digest = 0
@@ -106,7 +96,7 @@ def fill_table(
     def key(cell: dict[str, Any]) -> tuple:
         return cell["weights"], cell["photo"], cell["kernel"], cell["scale"], cell["sigma"]
 
-    cells = {key(c): c for c in read_cells(out)}
+    cells = {key(c): c for c in read_lines(out)}
     wanted = [
         (mark, path.name, number, scale, sigma)
         for path in photos

@@ -37,6 +37,25 @@ def fit_size(k: np.ndarray, size: int, tolerance: float = 1e-3) -> np.ndarray:
     return out * (k.sum() / inner.sum()) if lost else out
 
 
+def principal_components(kernels: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Components (m, h·w), mean (h·w) and the share of variance that each component explains (m,), of (n, h, w).
+
+    Covariance solver: the cost is one product of (h·w)² over all kernels, whatever ``m`` is.
+    """
+    from sklearn.decomposition import PCA
+
+    flat = kernels.reshape(len(kernels), -1)
+    if not 1 <= m <= min(flat.shape):
+        raise BlindSRError(f"{len(flat)} kernels of {flat.shape[1]} pixels have no {m} components; ask for fewer")
+    mean = flat.mean(0, dtype=np.float64)
+    # This solver subtracts the mean only from the finished product, which costs float32 its digits.
+    pca = PCA(n_components=m, svd_solver="covariance_eigh").fit(flat - mean.astype(flat.dtype))
+    components = pca.components_
+    # Eigenvectors have no sign of their own: make the largest entry positive, so that a fit can be repeated.
+    peaks = np.take_along_axis(components, np.abs(components).argmax(1)[:, None], 1)
+    return components * np.sign(peaks), mean, pca.explained_variance_ratio_
+
+
 class KernelBasis(nn.Module):
     """Principal components of a kernel family: a kernel is ``mean + code @ components``.
 
@@ -97,8 +116,6 @@ class KernelBasis(nn.Module):
     @classmethod
     def fit(cls, kernels: np.ndarray, m: int) -> KernelBasis:
         """The first ``m`` principal components of ``kernels`` (n, h, w), by scikit-learn."""
-        from blindsr.kernels.basis_fit import principal_components
-
         components, mean, _ = principal_components(kernels, m)
         return cls(components, mean)
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from blindsr.config import ConfigError, load, nearest, parse
 from blindsr.interfaces import BlindSRError
-from blindsr.kernels.basis import KernelBasis
+from blindsr.kernels.basis import KernelBasis, principal_components
 from blindsr.kernels.mixture import Mixture
 from blindsr.registry import as_mapping, build, parse_component
 from blindsr.resources import shipped
@@ -51,25 +51,6 @@ def load_basis_config(name: str | Path) -> BasisConfig:
             known = (p.stem for p in folder.glob("*.yaml"))
             raise ConfigError(f"{name}: no such basis configuration{nearest(str(name), known)}")
     return parse(BasisConfig, load(path), path.stem)
-
-
-def principal_components(kernels: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Components (m, h·w), mean (h·w) and the share of variance that each component explains (m,), of (n, h, w).
-
-    Covariance solver: the cost is one product of (h·w)² over all kernels, whatever ``m`` is.
-    """
-    from sklearn.decomposition import PCA
-
-    flat = kernels.reshape(len(kernels), -1)
-    if not 1 <= m <= min(flat.shape):
-        raise BlindSRError(f"{len(flat)} kernels of {flat.shape[1]} pixels have no {m} components; ask for fewer")
-    mean = flat.mean(0, dtype=np.float64)
-    # This solver subtracts the mean only from the finished product, which costs float32 its digits.
-    pca = PCA(n_components=m, svd_solver="covariance_eigh").fit(flat - mean.astype(flat.dtype))
-    components = pca.components_
-    # Eigenvectors have no sign of their own: make the largest entry positive, so that a fit can be repeated.
-    peaks = np.take_along_axis(components, np.abs(components).argmax(1)[:, None], 1)
-    return components * np.sign(peaks), mean, pca.explained_variance_ratio_
 
 
 def kept(basis: KernelBasis, kernels: np.ndarray) -> float:

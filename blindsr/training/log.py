@@ -7,13 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+from blindsr.evaluation.jsonl import read_lines
+
 
 class Log:
     """Appends to ``log.jsonl``; on resume, lines from after the checkpoint are dropped."""
 
     def __init__(self, folder: Path, resumed_at: int):
         self.path = folder / "log.jsonl"
-        lines = [line for line in read(self.path) if line["step"] <= resumed_at] if resumed_at else []
+        lines = [line for line in read_lines(self.path) if line["step"] <= resumed_at] if resumed_at else []
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
         os.replace(temporary, self.path)
@@ -23,22 +25,11 @@ class Log:
             file.write(json.dumps(event) + "\n")
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of a log; a line cut off by a crash is passed over."""
-    events = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return events
-
-
 def draw_curves(folder: Path) -> None:
     """Write ``curves.png``: the loss, and what each validation measured."""
     from matplotlib.figure import Figure
 
-    events = read(folder / "log.jsonl")
+    events = read_lines(folder / "log.jsonl")
     losses = [e for e in events if "loss" in e]
     checks = [e for e in events if "validation" in e]
     if not losses:

@@ -8,8 +8,8 @@ import torch
 
 from blindsr.config import ConfigError, parse
 from blindsr.interfaces import BlindSRError
-from blindsr.kernels.basis import KernelBasis
-from blindsr.kernels.basis_fit import BasisConfig, fit_basis, kept, load_basis_config, principal_components
+from blindsr.kernels.basis import KernelBasis, principal_components
+from blindsr.kernels.basis_fit import BasisConfig, fit_basis, kept, load_basis_config
 from blindsr.registry import build
 
 ROOT = Path(__file__).parents[2]

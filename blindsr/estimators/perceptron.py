@@ -1,4 +1,4 @@
-"""Standardised features for the perceptrons of the estimators."""
+"""The small perceptrons of the estimators, and the standardised features that they read."""
 
 from __future__ import annotations
 
@@ -39,3 +39,10 @@ class Standardise(nn.Module):
                 self.mean.lerp_(f.mean(0), 1 / self.seen)
                 self.square.lerp_(f.square().mean(0), 1 / self.seen)
         return ((f - self.mean) / self.deviation.clamp_min(1e-4)).clamp(-self.limit, self.limit)
+
+
+def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Three layers, (B, inputs) -> (B, outputs)."""
+    return nn.Sequential(
+        nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, outputs)
+    )
