@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from blindsr import published, registry, resources
 from blindsr.alternating import AlternatingConfig, AlternatingSR
+from blindsr.atomic import whole_file
 from blindsr.config import parse
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.basis import KernelBasis
@@ -78,14 +78,9 @@ def save(
         "config": json.dumps(registry.as_mapping(model.config)),
         "card": json.dumps(dict(card), ensure_ascii=False),
     }
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole_file(path) as part:
             part.write_bytes(safetensors.torch.save(tensors, metadata))
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
 

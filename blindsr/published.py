@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,11 @@ def read_pth(path: Path) -> dict[str, Tensor]:
     Raises BlindSRError for a file that is not one, or that needs unpickling.
     """
     try:
-        with path.open("rb") as file:  # an open file: by its name, torch would hand .safetensors to another loader
+        with (
+            path.open("rb") as file,
+            warnings.catch_warnings(),
+        ):  # an open file: by its name, torch would hand .safetensors to another loader
+            warnings.simplefilter("ignore")  # torch's remarks on pickles; our one line follows
             content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "weights_only" in str(error).lower():

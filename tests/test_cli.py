@@ -15,8 +15,12 @@ from PIL import Image
 from scipy.io import loadmat
 
 from blindsr import checkpoints, images
+from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.cli import main
+from blindsr.commands import arguments
+from blindsr.inference import facade, sources
 from blindsr.interfaces import BlindSRError
+from blindsr.restorers.usrnet import USRNetConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,6 +49,9 @@ class FakeModel:
         self.calls: list[SimpleNamespace] = []
         self.answer: Exception | BaseException | None = None
 
+    def check_blind(self, cure: str) -> None:
+        pass
+
     def restore(self, source: images.Photo, **options: object) -> FakeModel:
         self.calls.append(SimpleNamespace(source=source, **options))
         if self.answer is not None:
@@ -70,26 +77,32 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("line", "words"),
     [
         ([], "COMMAND"),
         (["sharpen"], "invalid choice: 'sharpen'"),
         (["restore"], "INPUT"),
         (["restore", "a.png", "--scale", "5"], "invalid choice: 5"),
         (["restore", "a.png", "--scal", "2"], "unrecognized arguments: --scal 2"),
-        (["restore", "a.png", "--sigma", "256"], "'256' is not a noise level from 0 to 255"),
+        (["restore", "a.png", "--sigma", "100.1"], "'100.1' is not a noise level from 0 to 100 (of 255)"),
         (["restore", "a.png", "--sigma", "nan"], "'nan' is not a noise level"),
         (["restore", "a.png", "--sigma=-1"], "'-1' is not a noise level"),
         (["restore", "a.png", "--tile", "0"], "'0' is not a whole number of at least 1"),
+        (["restore", "a.png", "--tile", "31"], "tiles of 31 pixels are too small, use at least 32"),
         (["restore", "a.png", "--max-pixels", "many"], "'many' is not a whole number"),
         (["restore", "a.png", "--device", "gpu"], "'gpu' is not one of auto, cpu"),
         (["train", "tiny", "--resume", "--fresh"], "not allowed with argument"),
     ],
 )
-def test_a_wrong_command_line_is_one_line(arguments: list[str], words: str, capsys) -> None:
-    code, out, err = run(capsys, *arguments)
+def test_a_wrong_command_line_is_one_line(line: list[str], words: str, capsys) -> None:
+    code, out, err = run(capsys, *line)
     assert (code, out, len(err)) == (2, "", 1)
     assert err[0].startswith("blindsr: ") and words in err[0] and "--help" in err[0]
+
+
+def test_the_parser_has_the_limits_of_the_facade() -> None:
+    assert arguments.MAX_SIGMA_255 / 255 == sources.MAX_SIGMA
+    assert arguments.SMALLEST_TILE == facade.SMALLEST_TILE
 
 
 @pytest.mark.parametrize("command", [[], ["restore"], ["estimate"], ["basis"], ["train"]])
@@ -108,6 +121,16 @@ def test_every_input_fails_by_itself_and_the_summary_names_it(fake, photo, tmp_p
     assert (tmp_path / "out" / "photo_x4.png").exists() and "1 photo restored" in out
     assert [sum(str(path) in line for line in err) for path in inputs] == [1, 0, 1, 1]
     assert err[-1] == "blindsr: 3 of 4 photos failed, named above"
+
+
+def test_an_empty_folder_and_a_circle_of_links_stop_nothing(fake, photo, tmp_path, capsys) -> None:
+    empty, circle = tmp_path / "empty", tmp_path / "circle.png"
+    empty.mkdir()
+    circle.symlink_to(circle)
+    code, out, err = run(capsys, "restore", f"{empty}/", circle, f"{tmp_path}/x*.png", photo, "--out", tmp_path / "out")
+    assert code == 2 and "1 photo restored" in out and len(err) == 4
+    assert err[0].startswith(f"blindsr: {empty}/: no image there") and err[1].startswith(f"blindsr: {tmp_path}/x*.png")
+    assert err[2].startswith(f"blindsr: {circle}: ")
 
 
 def test_a_missing_file_is_one_line_and_makes_no_folder(fake, tmp_path, capsys) -> None:
@@ -204,6 +227,18 @@ def test_basis_for_real(tmp_path, capsys) -> None:
     assert (code, err) == (0, []) and str(tmp_path / "few.npz") in out
     with np.load(tmp_path / "few.npz", allow_pickle=False) as basis:
         assert basis["components"].shape == (3, 81)
+    (tmp_path / "few.npz").write_text("mine")
+    code, out, err = run(capsys, "basis", config, "--out", tmp_path)
+    assert (code, out, len(err)) == (2, "", 1) and "few.npz: exists already" in err[0] and "--overwrite" in err[0]
+    assert (tmp_path / "few.npz").read_text() == "mine"
+    assert run(capsys, "basis", config, "--out", tmp_path / "few.npz", "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["basis", "train"])
+def test_a_folder_that_cannot_be_is_told_before_any_work(command: str, tmp_path, capsys) -> None:
+    (tmp_path / "file").touch()
+    code, out, err = run(capsys, command, "tiny", "--out", tmp_path / "file" / "out")
+    assert (code, out, len(err)) == (2, "", 1) and "this is a file, results need a folder" in err[0]
 
 
 @pytest.mark.parametrize("command", ["basis", "train"])
@@ -271,6 +306,16 @@ def test_the_sample_photos(small_model, tmp_path, capsys) -> None:
         assert large.shape == (4 * small.shape[0], 4 * small.shape[1], 3)
         assert json.loads((tmp_path / f"{sample.stem}_x4.json").read_text())["input"] == str(sample)
         assert (tmp_path / f"{sample.stem}_x4_compare.png").exists()
+
+
+@pytest.mark.parametrize(("command", "cure"), [("restore", "give a --kernel"), ("estimate", "choose a blind --model")])
+def test_a_non_blind_model_says_once_what_it_needs(command: str, cure: str, photo, tmp_path, capsys) -> None:
+    path = tmp_path / "restorer.safetensors"
+    restorer = USRNetConfig(n_iterations=1, channels=(8, 8, 8, 8), hidden=8)
+    checkpoints.save(path, AlternatingSR(AlternatingConfig(restorer=restorer, loops=1)), {})
+    code, _, err = run(capsys, command, photo, tmp_path / "missing.png", "--model", path, "--out", tmp_path / "out")
+    assert (code, err[0].startswith("blindsr: model restorer is non-blind: "), len(err)) == (2, True, 1)
+    assert cure in err[0]
 
 
 def test_an_unknown_model_is_one_line(photo, tmp_path, capsys) -> None:

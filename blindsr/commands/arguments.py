@@ -8,6 +8,10 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
+# Limits of :class:`blindsr.inference.facade.BlindSR`, written anew because it brings torch; a test compares them.
+MAX_SIGMA_255 = 100
+SMALLEST_TILE = 32
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose complaint is one line; the exit code is 2, as ever."""
@@ -21,13 +25,13 @@ class Parser(argparse.ArgumentParser):
 
 
 def sigma_255(text: str) -> float:
-    """A noise level as the user gives it: 0–255."""
+    """A noise level as the user gives it: on the 0–255 scale, of which models know the part up to 100."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 <= value <= 255:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a noise level from 0 to 255")
+    if not 0 <= value <= MAX_SIGMA_255:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a noise level from 0 to {MAX_SIGMA_255} (of 255)")
     return value
 
 
@@ -40,6 +44,14 @@ def count(text: str) -> int:
     if not (value >= 1 and math.isfinite(value) and value == int(value)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(value)
+
+
+def tile(text: str) -> int:
+    """The side of a tile in pixels of the photo."""
+    value = count(text)
+    if value < SMALLEST_TILE:
+        raise argparse.ArgumentTypeError(f"tiles of {text} pixels are too small, use at least {SMALLEST_TILE}")
+    return value
 
 
 def device(text: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from blindsr import images
 from blindsr.commands.errors import DEFECT, USER_ERROR, is_users, one_line
 from blindsr.interfaces import BlindSRError
 
@@ -42,6 +43,19 @@ class Batch:
         self.failures: list[str] = []
         self.done = 0
         self.defect = False
+
+    def find(self, inputs: Sequence[str]) -> list[Path]:
+        """The photos that the inputs name, each once; an input that names none is a failure like any other."""
+        found: dict[str, Path] = {}
+        for name in inputs:
+            try:
+                paths = images.find([name])
+            except BlindSRError as error:
+                self.fail(name, error)
+                continue
+            for path in paths:
+                found.setdefault(os.path.abspath(path), path)
+        return list(found.values())
 
     def plan(self, sources: Sequence[Path], results: Callable[[str], tuple[Path, ...]], overwrite: bool) -> list[Job]:
         """A job for every source whose results can be written; ``results`` maps a name (stem) to files.
@@ -89,7 +103,7 @@ class Batch:
                     tqdm.write(line, file=sys.stdout)
                 bar.update()
 
-    def fail(self, source: Path, error: Exception) -> None:
+    def fail(self, source: Path | str, error: Exception) -> None:
         message = one_line(error)
         if isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message:
             message = "not enough memory: choose a smaller --tile, or close other programs"
@@ -98,7 +112,7 @@ class Batch:
             message = f"a defect of blindsr, please report it: {type(error).__name__}: {message}"
             tqdm.write("".join(traceback.format_exception(error)), file=sys.stderr, end="")
         # Errors that already name their file are not given the name twice.
-        line = message if str(source) in message.partition(": ")[0] else f"{source}: {message}"
+        line = message if message.startswith(f"{source}: ") else f"{source}: {message}"
         self.failures.append(line)
 
     def finish(self, out: Path) -> int:

@@ -43,9 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
         return tuple(out / f"{name}{suffix}" for suffix in SUFFIXES)
 
     check_folder(out)
-    jobs = batch.plan(images.find(arguments.inputs), results, arguments.overwrite)
+    jobs = batch.plan(batch.find(arguments.inputs), results, arguments.overwrite)
     if jobs:
         model = load_model(arguments)
+        model.check_blind("choose a blind --model, such as tiny")
 
         def work(job: Job) -> str:
             photo = images.read(job.source, max_pixels=arguments.max_pixels)

@@ -4,33 +4,27 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from blindsr.atomic import whole_file
+from blindsr.interfaces import BlindSRError
+
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name in its folder (made when missing), then rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    """Write a file under a temporary name in its folder (made when missing), then rename it.
+
+    Raises BlindSRError when the folder or the disk refuses.
+    """
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        with whole_file(path) as part:
+            part.write_bytes(content)
+    except OSError as error:
+        cure = "free some space, or choose another --out"
+        raise BlindSRError(f"{path}: cannot be written ({error.strerror or error}); {cure}") from None
 
 
 def json_bytes(record: Mapping[str, Any]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from blindsr.commands.arguments import add_photo_options, count, sigma_255
+from blindsr.commands.arguments import MAX_SIGMA_255, SMALLEST_TILE, add_photo_options, sigma_255, tile
 
 DESCRIPTION = """\
 Restore photos. Each becomes DIR/NAME_x4.png (at --scale 4), and DIR/NAME_x4.json says what was found: the blur
@@ -31,7 +31,12 @@ examples:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kernel", metavar="K", help="the blur kernel: a file or words, see below (default: found)")
-    parser.add_argument("--sigma", type=sigma_255, metavar="S", help="the noise level, 0-255 (default: estimated)")
+    parser.add_argument(
+        "--sigma",
+        type=sigma_255,
+        metavar="S",
+        help=f"the noise level on the 0-255 scale, at most {MAX_SIGMA_255} (default: estimated)",
+    )
     parser.add_argument("--compare", action="store_true", help="also write NAME_x4_compare.png: before, after, kernel")
     add_photo_options(parser)
     parser.add_argument(
@@ -41,7 +46,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="beyond the borders: reflect (default), taper, or circular for data blurred with wrap-around",
     )
     parser.add_argument(
-        "--tile", type=count, metavar="N", help="restore in tiles of N×N input pixels (default: as memory allows)"
+        "--tile",
+        type=tile,
+        metavar="N",
+        help=f"restore in tiles of N×N input pixels, at least {SMALLEST_TILE} (default: as memory allows)",
     )
 
 
@@ -62,11 +70,13 @@ def run(arguments: argparse.Namespace) -> int:
         return tuple(out / f"{name}_x{scale}{end}" for end in ends)
 
     check_folder(out)
-    jobs = batch.plan(images.find(arguments.inputs), results, arguments.overwrite)
+    jobs = batch.plan(batch.find(arguments.inputs), results, arguments.overwrite)
     if jobs:
         if arguments.kernel is not None:
             parse_kernel(arguments.kernel, scale)  # an unusable kernel is one error, not one for every photo
         model = load_model(arguments)
+        if arguments.kernel is None:
+            model.check_blind("give a --kernel (gaussian:1.6, bicubic, or a file)")
 
         def work(job: Job) -> str:
             photo = images.read(job.source, max_pixels=arguments.max_pixels)

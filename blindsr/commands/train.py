@@ -27,8 +27,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from blindsr.commands.batch import check_folder
     from blindsr.training import run as train
 
+    if arguments.out:
+        check_folder(arguments.out)
     folder = train(arguments.config, overrides=arguments.overrides, out=arguments.out, fresh=arguments.fresh)
     print(f"the model and its curves are in {folder.resolve()}")
     return 0

@@ -14,7 +14,6 @@ from __future__ import annotations
 import glob
 import io
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+from blindsr.atomic import whole_file
 from blindsr.images import containers, metadata, sixteen_bit
 from blindsr.images.containers import FORMATS
 from blindsr.interfaces import BlindSRError
@@ -145,7 +145,7 @@ def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise ImageError(f"{path}: damaged, its size is {width}x{height}; get a fresh copy of it")
     if width * height > max_pixels:
-        size = f"{width}x{height} is {width * height / 1e6:,.1f} megapixels, the limit {max_pixels / 1e6:,.1f}"
+        size = f"{width}x{height} is {width * height / 1e6:,.6g} megapixels, the limit {max_pixels / 1e6:,.6g}"
         raise ImageError(f"{path}: {size}; crop or reduce it, or raise --max-pixels if you trust it")
 
 
@@ -159,15 +159,9 @@ def write(path: str | os.PathLike[str], photo: Photo, overwrite: bool = False) -
     path = Path(path)
     kind = _kind_for(path, photo, overwrite)
     data = _encode(photo, kind)
-    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("xb") as stream:
-                stream.write(data)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        with whole_file(path) as part:
+            part.write_bytes(data)
     except OSError as error:
         cure = "free some space, or write to another folder where you may write"
         raise ImageError(f"{path}: cannot be written ({error.strerror or error}); {cure}") from None

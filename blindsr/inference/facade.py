@@ -85,6 +85,11 @@ class BlindSR:
         checkpoint = checkpoints.load(name_or_path)
         return cls(checkpoint.model, checkpoint.name, device, precision)
 
+    def check_blind(self, cure: str) -> None:
+        """Raise BlindSRError, which ends in the ``cure``, unless the model can find a kernel by itself."""
+        if not self.model.blind:
+            raise BlindSRError(f"model {self.name} is non-blind: {cure}")
+
     # -- what users call ---------------------------------------------------------------------------------
 
     def restore(
@@ -166,6 +171,7 @@ class BlindSR:
         Arguments and errors as for :meth:`restore`; the answer has no picture.
         """
         started = time.perf_counter()
+        self.check_blind("estimate with a blind one, such as tiny")
         scale, photo = check_scale(scale), as_photo(source)
         y = to_tensor(photo, self.device)
         blur = self._given(y, scale, None, sigma, grid)
@@ -185,8 +191,7 @@ class BlindSR:
         shift = grid_shift(grid, scale)
         level = None if sigma is None else y.new_tensor([check_sigma(sigma)])
         if kernel is None:
-            if not self.model.blind:
-                raise BlindSRError(f"model {self.name} is non-blind: give a kernel (gaussian:1.6, bicubic, or a file)")
+            self.check_blind("give a kernel (gaussian:1.6, bicubic, or a file)")
             return _Blur(None, shift, level, "estimated", "estimated" if level is None else "given")
         if isinstance(kernel, (str, os.PathLike)):
             name = os.fspath(kernel).strip()

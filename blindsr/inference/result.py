@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from blindsr import images
+from blindsr.atomic import whole_file
 from blindsr.interfaces import BlindSRError, Grid
 
 
@@ -67,7 +67,6 @@ class Restored:
             "sigma_source": self.sigma_source,
             "kernel_source": self.kernel_source,
             "kernel_width": round(kernel_width(self.kernel), 4),
-            "kernel": [[round(float(v), 8) for v in row] for row in self.kernel],
             "loops": [
                 {"sigma_255": round(255 * loop.sigma, 4), "kernel_width": round(kernel_width(loop.kernel), 4)}
                 for loop in self.loops
@@ -82,6 +81,7 @@ class Restored:
             },
             "seconds": round(self.seconds, 3),
             "blindsr": __version__,
+            "kernel": [[round(float(v), 8) for v in row] for row in self.kernel],  # last, for it is long
         }
 
     def summary(self) -> str:
@@ -112,13 +112,9 @@ _HOW = {"given": "given", "estimated": "estimated", "classical": "estimated by w
 
 
 def _write_json(path: Path, record: dict[str, Any]) -> None:
-    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
-        try:
+        with whole_file(path) as part:
             part.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:
         raise BlindSRError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
 

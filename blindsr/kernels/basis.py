@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from blindsr.atomic import whole_file
 from blindsr.interfaces import BlindSRError
 
 
@@ -136,17 +136,12 @@ class KernelBasis(nn.Module):
         Raises BlindSRError when the file cannot be written.
         """
         path = Path(path)
-        temporary = path.with_name(f".{path.name}.tmp")
         arrays = {"components": self.components.cpu().numpy().astype(dtype), "mean": self.mean.cpu().numpy()}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb") as file:
+            with whole_file(path) as part, open(part, "wb") as file:
                 np.savez_compressed(file, record=np.array(json.dumps(dict(record or {}))), **arrays)
-            os.replace(temporary, path)
         except OSError as error:
             raise BlindSRError(f"{path}: cannot write the basis ({error.strerror}); choose another place") from None
-        finally:
-            temporary.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | Path) -> KernelBasis:

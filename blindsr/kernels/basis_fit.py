@@ -63,7 +63,10 @@ def kept(basis: KernelBasis, kernels: np.ndarray) -> float:
 
 
 def fit_basis(
-    config: BasisConfig | str | Path, out: str | Path | None = None, say: Callable[[str], None] = print
+    config: BasisConfig | str | Path,
+    out: str | Path | None = None,
+    say: Callable[[str], None] = print,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Fit the basis, tell its variance curve through ``say``, write it to ``out`` and return its record.
 
@@ -72,7 +75,7 @@ def fit_basis(
 
     The record holds the configuration (generator, seed, count), size, components, ``kept`` (the share
     of variance kept by the first 1, 2, … components) and ``held_out`` (the share kept by all of them, on
-    fresh kernels of each family). Raises BlindSRError when ``out`` cannot be written.
+    fresh kernels of each family). Raises BlindSRError when ``out`` exists (without ``overwrite``) or cannot be written.
     """
     name = "basis" if isinstance(config, BasisConfig) else Path(config).stem
     out = Path(out or ".")
@@ -80,6 +83,8 @@ def fit_basis(
         out = out / f"{name}.npz"
     if out.suffix != ".npz":
         raise BlindSRError(f"{out}: a kernel basis is an .npz file; name it so")
+    if out.exists() and not overwrite:
+        raise BlindSRError(f"{out}: exists already; choose another --out or allow it with --overwrite")
     if not isinstance(config, BasisConfig):
         config = load_basis_config(config)
     family = build(config.kernels)

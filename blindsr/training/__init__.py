@@ -13,7 +13,13 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> TrainConfig
     """Read a training configuration: a path, or the bare name of a shipped one."""
     path = Path(name_or_path)
     if not path.exists() and path.suffix == "" and path.name == name_or_path:
-        path = resources.shipped("configs") / "train" / f"{name_or_path}.yaml"
+        folder = resources.shipped("configs") / "train"
+        path = folder / f"{name_or_path}.yaml"
+        if not path.exists():
+            known = [p.stem for p in folder.glob("*.yaml")]
+            raise config.ConfigError(
+                f"{name_or_path}: no such training configuration{config.nearest(path.stem, known)}"
+            )
     return config.parse(TrainConfig, config.override(config.load(path), overrides), path.name)
 
 

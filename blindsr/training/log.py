@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from blindsr.atomic import whole_file
 from blindsr.evaluation.jsonl import read_lines
 
 
@@ -16,9 +16,8 @@ class Log:
     def __init__(self, folder: Path, resumed_at: int):
         self.path = folder / "log.jsonl"
         lines = [line for line in read_lines(self.path) if line["step"] <= resumed_at] if resumed_at else []
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        os.replace(temporary, self.path)
+        with whole_file(self.path) as part:
+            part.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def write(self, **event: Any) -> None:
         with open(self.path, "a") as file:
@@ -47,6 +46,5 @@ def draw_curves(folder: Path) -> None:
             axis.plot(*zip(*points), marker=".", label=name)
         if shown:
             axis.legend(fontsize=6)
-    temporary = folder / ".curves.png"
-    figure.savefig(temporary, format="png", dpi=110)
-    os.replace(temporary, folder / "curves.png")
+    with whole_file(folder / "curves.png") as part:
+        figure.savefig(part, format="png", dpi=110)

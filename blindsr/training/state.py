@@ -9,22 +9,19 @@ from typing import Any
 
 import torch
 
+from blindsr.atomic import whole_file
 from blindsr.interfaces import BlindSRError
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write tensors, numbers and strings atomically: a crash leaves the previous file."""
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with whole_file(path) as part, open(part, "wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
     except (OSError, RuntimeError) as error:
         raise BlindSRError(f"{path}: cannot save the run ({error}); the last good one stands") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def load_state(path: Path) -> dict[str, Any]:

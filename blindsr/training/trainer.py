@@ -140,7 +140,7 @@ class Trainer:
         stop: list[int] = []
         handlers = {s: signal.signal(s, lambda number, _: stop.append(number)) for s in (signal.SIGINT, signal.SIGTERM)}
         shape = "{desc} {percentage:5.1f}%|{bar}| {elapsed}<{remaining} {postfix}"
-        bar = tqdm(total=100, desc=self.out.name, bar_format=shape)
+        bar = tqdm(total=100, desc=self.out.name, bar_format=shape, disable=None)
         window: list[float] = []
         try:
             while self.progress < 1 and not stop:
@@ -240,6 +240,9 @@ def start_from(model: AlternatingSR, files: tuple[str, ...]) -> set[str]:
     """
     all_taken: set[str] = set()
     for file in files:
+        if not Path(file).exists() and file not in checkpoints.shipped_names():
+            cure = "train that stage first, name another file, or start without: --set 'start_from=[]'"
+            raise BlindSRError(f"start_from: {file} does not exist; {cure}")
         checkpoint = checkpoints.load(file)
         given, taken = checkpoint.model, []
         for name in checkpoint.card.get("trained", PARTS):

@@ -176,5 +176,5 @@ def test_shares_hold_over_short_stretches():
 
 
 def test_unknown_names():
-    with pytest.raises(ConfigError, match="no such configuration file"):
+    with pytest.raises(ConfigError, match="did you mean 'tiny'"):
         training.load_config("tinny")
