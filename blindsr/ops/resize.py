@@ -56,7 +56,8 @@ def cubic_matrix(n_in: int, n_out: int, ratio: float, offset: float) -> np.ndarr
 def _apply(x: Tensor, size: tuple[int, int], ratio: float, offset: float) -> Tensor:
     rows = torch.as_tensor(cubic_matrix(x.shape[-2], size[0], ratio, offset), dtype=x.dtype, device=x.device)
     cols = torch.as_tensor(cubic_matrix(x.shape[-1], size[1], ratio, offset), dtype=x.dtype, device=x.device)
-    return rows @ x @ cols.T
+    with torch.autocast(x.device.type, enabled=False):  # a resampled picture bears no bfloat16
+        return rows @ x @ cols.T
 
 
 def bicubic_enlarge(y: Tensor, scale: int, grid: Grid) -> Tensor:

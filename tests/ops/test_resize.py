@@ -59,3 +59,14 @@ def test_shrink_agrees_with_matlab():
         x = torch.from_numpy(given.astype(np.float64)).permute(2, 0, 1)[None]
         ours = bicubic_enlarge(x, int(ratio), "centre") if ratio > 1 else bicubic_shrink(x, round(1 / ratio))
         np.testing.assert_allclose(ours[0].permute(1, 2, 0), expected, atol=1e-5)
+
+
+def test_autocast_does_not_coarsen_a_picture():
+    x = smooth(24, 30).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(bicubic_enlarge(x, 2, "corner"), _outside_autocast(x))
+
+
+def _outside_autocast(x: torch.Tensor) -> torch.Tensor:
+    with torch.autocast("cpu", enabled=False):
+        return bicubic_enlarge(x, 2, "corner")

@@ -1,0 +1,81 @@
+"""The shipped weights do what they are for, on the sample photos: quick checks, not the tables."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from blindsr import checkpoints, images, resources
+from blindsr.evaluation.blind_table import evaluate_cell, mean
+from blindsr.evaluation.metrics import kernel_width, psnr
+from blindsr.kernels.gaussian import gaussian
+from blindsr.ops.filtering import blur
+
+SAMPLES = sorted((Path(__file__).parents[1] / "docs" / "samples").glob("*.[jp][pn]g"))
+
+
+def as_kernel(k: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(k).float()[None, None]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return checkpoints.load("tiny").model
+
+
+@pytest.fixture(scope="module")
+def photos() -> list[torch.Tensor]:
+    """The sample photos as sharp ones, (1, 3, 120, 120) each."""
+    pixels = [images.to_float(images.read(path).pixels[:120, :120]) for path in SAMPLES]
+    return [torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1)))[None] for p in pixels]
+
+
+def test_the_file(model):
+    path = resources.shipped("weights") / "tiny.safetensors"
+    assert path.stat().st_size < 4_000_000
+    assert model.blind and (path.parent / "tiny.md").exists()
+    assert checkpoints.load("tiny").card["trained"] == ["restorer", "initial", "estimator"]
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_the_estimate_follows_the_photo(model, photos, scale):
+    """One picture under Gaussians of four widths gives four kernels whose widths come in that order."""
+    found = []
+    for width in (0.8, 1.4, 2.0, 2.8):
+        y = blur(photos[0], as_kernel(gaussian(25, width)))[..., ::scale, ::scale]
+        with torch.inference_mode():
+            found.append(float(kernel_width(model(y, scale).kernel)))
+    assert found == sorted(found)
+    assert found[-1] - found[0] > 0.5
+
+
+def test_a_wrong_kernel_costs(model, photos):
+    narrow, wide = as_kernel(gaussian(25, 0.7)), as_kernel(gaussian(25, 2.65, 1.41, 0.5))
+    x = photos[0]
+    y = blur(x, narrow)[..., ::2, ::2]
+    with torch.inference_mode():
+        right, wrong = (psnr(model(y, 2, k, torch.zeros(1)).x, x, 4) for k in (narrow, wide))
+    assert right > wrong + 0.5
+
+
+@pytest.fixture(scope="module")
+def cells(model, photos) -> list[dict[str, float]]:
+    kernels = [gaussian(25, 1.2), gaussian(25, 2.0), gaussian(25, 1.2, 2.8, 0.8)]
+    with torch.inference_mode():
+        return [
+            evaluate_cell(model, x, as_kernel(k), s) | {"scale": s} for x in photos for k in kernels for s in (2, 4)
+        ]
+
+
+@pytest.mark.parametrize("scale, gain", [(2, 0.5), (4, 0.1)])
+def test_blind_beats_bicubic(cells, scale, gain):
+    here = [c for c in cells if c["scale"] == scale]
+    assert mean(here, "blind 3") > mean(here, "bicubic") + gain
+    assert mean(here, "true") > mean(here, "bicubic") + gain
+
+
+def test_the_alternation_earns_its_place(cells):
+    assert mean(cells, "blind 3") > mean(cells, "blind 1")
+    assert mean(cells, "error 3") < mean(cells, "error 1")
+    assert mean(cells, "error bicubic") > mean(cells, "error 3")
