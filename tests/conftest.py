@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,3 +47,19 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "small.safetensors"
     checkpoints.save(path, model, {"name": "small"})
     return path
+
+
+@pytest.fixture(scope="session")
+def published() -> Callable[[str], Path]:
+    """Where a published weights file lies: in weights/ of the folder BLINDSR_DATA, or of a folder ``data`` beside
+    the checkout. They carry no licence and are not in the repository; without them the test is skipped."""
+    beside = Path(__file__).resolve().parents[2].glob("*/data")
+    folders = [Path(os.environ["BLINDSR_DATA"])] if "BLINDSR_DATA" in os.environ else sorted(beside)
+
+    def find(name: str) -> Path:
+        for folder in folders:
+            if (folder / "weights" / name).is_file():
+                return folder / "weights" / name
+        pytest.skip("the published weights are not at hand (set BLINDSR_DATA)")
+
+    return find

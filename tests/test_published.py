@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +12,6 @@ from blindsr import checkpoints
 from blindsr.interfaces import BlindSRError
 from blindsr.restorers.usrnet import USRNet, USRNetConfig
 
-ROOT = Path(__file__).resolve().parents[1]
-PUBLISHED = Path(os.environ.get("BLINDSR_DATA", ROOT.parent / "shared" / "data")) / "weights"
 TINY = USRNetConfig(2, (8, 16, 16), 8)
 
 
@@ -104,10 +102,9 @@ def test_what_is_pickled_is_never_run(tmp_path: Path) -> None:
     assert not (tmp_path / "trace").exists()
 
 
-@pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published weights are not at hand (set BLINDSR_DATA)")
 @pytest.mark.parametrize("name", ["usrnet_tiny", "usrgan_tiny"])
-def test_the_published_weights_are_recognised(name: str) -> None:
-    checkpoint = checkpoints.load(PUBLISHED / f"{name}.pth")
+def test_the_published_weights_are_recognised(name: str, published: Callable[[str], Path]) -> None:
+    checkpoint = checkpoints.load(published(f"{name}.pth"))
     assert checkpoint.name == name and not checkpoint.model.blind
     assert checkpoint.model.config.restorer == USRNetConfig(6, (16, 32, 64, 64), 32)
     assert sum(p.numel() for p in checkpoint.model.parameters()) == 590_332
