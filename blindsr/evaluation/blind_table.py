@@ -24,8 +24,9 @@ from blindsr import images
 from blindsr.alternating import AlternatingSR
 from blindsr.degradation.classical import degrade
 from blindsr.evaluation.jsonl import read_lines
-from blindsr.evaluation.metrics import kernel_correlation, kernel_distance, kernel_width, psnr
+from blindsr.evaluation.metrics import kernel_correlation, kernel_distance, psnr
 from blindsr.interfaces import Estimate, Restorer
+from blindsr.kernels.width import kernel_width
 from blindsr.ops.resize import bicubic_enlarge
 
 
@@ -60,7 +61,7 @@ def evaluate_cell(
         blurred = model.correct(enlarged, y, scale, Estimate(before.code, before.sigma, before.kernel))
         cell["error bicubic"] = round(float(kernel_distance(blurred.kernel, k)), 4)
     cell["correlation"] = round(float(kernel_correlation(result.kernel, k)), 4)
-    cell["width"] = round(float(kernel_width(result.kernel)), 3)
+    cell["width"] = round(kernel_width(result.kernel[0, 0].numpy()), 3)
     cell["sigma_255"] = round(255 * float(result.sigma), 3)
     return cell
 

@@ -26,18 +26,3 @@ def kernel_correlation(k: Tensor, reference: Tensor) -> Tensor:
     size = (2 * k.shape[-2], 2 * k.shape[-1])
     crossed = torch.fft.irfft2(torch.fft.rfft2(k, s=size).conj() * torch.fft.rfft2(reference, s=size), s=size)
     return crossed.flatten(1).amax(1) / (k.flatten(1).norm(dim=1) * reference.flatten(1).norm(dim=1))
-
-
-def kernel_width(k: Tensor) -> Tensor:
-    """Standard deviation in pixels, root mean square of the two axes, of non-negative kernels (B, 1, h, w): (B,)."""
-    h, w = k.shape[-2:]
-    rows = torch.arange(h, dtype=k.dtype, device=k.device)
-    cols = torch.arange(w, dtype=k.dtype, device=k.device)
-    mass = k.sum((1, 2, 3))
-
-    def variance(profile: Tensor, positions: Tensor) -> Tensor:
-        mean = (profile * positions).sum(1) / mass
-        return (profile * positions.square()).sum(1) / mass - mean.square()
-
-    total = variance(k[:, 0].sum(2), rows) + variance(k[:, 0].sum(1), cols)
-    return (total / 2).sqrt()

@@ -13,6 +13,7 @@ import numpy as np
 from blindsr import images
 from blindsr.atomic import whole_file
 from blindsr.interfaces import BlindSRError, Grid
+from blindsr.kernels.width import kernel_width
 
 
 @dataclass(frozen=True)
@@ -117,14 +118,3 @@ def _write_json(path: Path, record: dict[str, Any]) -> None:
             part.write_text(json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     except OSError as error:
         raise BlindSRError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
-
-
-def kernel_width(kernel: np.ndarray) -> float:
-    """Root mean square radius per direction, in pixels: the width of a Gaussian kernel; 0 for a Dirac."""
-    weights = np.clip(np.asarray(kernel, np.float64), 0, None)
-    weights = weights / weights.sum()
-    rows, cols = np.indices(weights.shape)
-    variance = sum(
-        (weights * (axis - (weights * axis).sum()) ** 2).sum() for axis in (rows.astype(float), cols.astype(float))
-    )
-    return float(np.sqrt(variance / 2))

@@ -194,8 +194,8 @@ class Trainer:
                 "skipped": self.skipped,
                 "validated": self.validated,
                 "trained": self.trained,
-                "model": plain_state(self.model),
-                "average": plain_state(self.average),
+                "model": self.model.state_dict(),
+                "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
             },
         )
@@ -220,11 +220,6 @@ class Trainer:
             reason = " ".join(str(error).split())[:200]
             file = self.out / "state.pt"
             raise BlindSRError(f"{file}: does not fit this configuration ({reason}); use --fresh") from None
-
-
-def plain_state(model: torch.nn.Module) -> dict[str, Tensor]:
-    """The state dict by the names that an uncompiled model has."""
-    return {name.replace("_orig_mod.", ""): tensor for name, tensor in model.state_dict().items()}
 
 
 def golden_draw(step: int) -> float:

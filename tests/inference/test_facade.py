@@ -15,11 +15,11 @@ from blindsr import images
 from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.inference import machine
 from blindsr.inference.facade import BlindSR
-from blindsr.inference.result import kernel_width
 from blindsr.inference.sources import enlarge_alpha, support
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.bicubic import bicubic_kernel
 from blindsr.kernels.gaussian import gaussian
+from blindsr.kernels.width import kernel_width
 from blindsr.ops.filtering import blur
 from blindsr.ops.fourier import grid_shift
 from blindsr.restorers.usrnet import USRNetConfig
