@@ -5,6 +5,7 @@
         x̂    ← restorer(y, k, σ)       USRNet, all K iterations or the next part of them
         k, σ ← estimator(x̂, y, k, σ)   DAN's blocks; after all loops but the last
 
+An estimator also says how wrong its kernel may be, its doubt; the restorer is told, and trusts y less.
 Estimators answer a PCA code, decoded to a kernel by the basis, or the kernel itself; it is always a valid PSF.
 
 (Luo et al., NeurIPS 2020, algorithm 1, with the non-blind restorer of Zhang et al., CVPR 2020.)
@@ -27,7 +28,6 @@ from torch import Tensor, nn
 from blindsr import registry, resources
 from blindsr.interfaces import BlindSRError, Estimate, Iterate, Restoration
 from blindsr.kernels.basis import KernelBasis
-from blindsr.ops.fourier import kernel_newton_step
 
 
 @dataclass(frozen=True)
@@ -90,32 +90,46 @@ class AlternatingSR(nn.Module):
         return self.initial is not None or self.estimator is not None
 
     def forward(
-        self, y: Tensor, scale: int, k: Tensor | None = None, sigma: Tensor | None = None, shift: float = 0.0
+        self,
+        y: Tensor,
+        scale: int,
+        k: Tensor | None = None,
+        sigma: Tensor | None = None,
+        shift: float = 0.0,
+        first: Estimate | None = None,
+        finish: bool = True,
     ) -> Restoration:
         """Restore ``y`` (B, 3, H, W), blurred circularly and decimated on the corner grid.
 
         With ``k`` (B, 1, h, w) the restoration is non-blind and has one iterate; ``sigma`` (B,) is then
         taken as given, or from the first estimator. Without ``k`` every loop gives an iterate; a given
         ``sigma`` stays fixed. ``shift`` moves kernels by that many high-resolution pixels (centre grid).
+        ``first`` is the first estimate where it was made elsewhere, from a larger piece of the photo, say.
+        Without ``finish`` the last restoration is left out (its x is None): enough to train estimators.
 
         Raises BlindSRError when the model is asked for what it cannot estimate.
         """
         if k is not None:
             if sigma is None:
-                sigma = self.first_estimate(y, scale).sigma
+                sigma = (first or self.first_estimate(y, scale)).sigma
             return Restoration((Iterate(self.restorer(y, k, sigma, scale, shift=shift), k, None, sigma),))
-        estimate = self.first_estimate(y, scale)
+        estimate = first or self.first_estimate(y, scale)
         iterates: list[Iterate] = []
         x = None
-        for iterations in self.schedule():
+        schedule = self.schedule()
+        for iterations in schedule:
             if iterates and self.estimator is not None:
                 estimate = self.correct(x, y, scale, estimate, shift)
             kernel = estimate.kernel
             level = estimate.sigma if sigma is None else sigma
             used = kernel.detach() if self.config.detach in ("estimate", "both") else kernel
+            doubt = None if estimate.doubt is None else estimate.doubt.detach()
             x0 = x if self.config.schedule == "warm" else None
-            x = self.restorer(y, used, level.detach(), scale, x0, iterations, shift)
-            iterates.append(Iterate(x, kernel, estimate.code, level))
+            if finish or len(iterates) < len(schedule) - 1:
+                x = self.restorer(y, used, level.detach(), scale, x0, iterations, shift, doubt)
+            else:
+                x = None
+            iterates.append(Iterate(x, kernel, estimate.code, level, estimate.doubt))
         return Restoration(tuple(iterates))
 
     def schedule(self) -> list[range]:
@@ -136,7 +150,7 @@ class AlternatingSR(nn.Module):
             return self._complete(self.initial(None, y, scale))
         dirac = y.new_zeros(len(y), 1, self.basis.size, self.basis.size)
         dirac[..., self.basis.size // 2, self.basis.size // 2] = 1
-        return self._complete(Estimate(None, y.new_zeros(len(y)), dirac))
+        return self._complete(Estimate(None, y.new_zeros(len(y)), dirac, y.new_ones(len(y))))
 
     def correct(self, x: Tensor, y: Tensor, scale: int, estimate: Estimate, shift: float = 0.0) -> Estimate:
         """One turn of the estimator: look at ``x`` and ``y`` and correct the estimate."""
@@ -145,10 +159,7 @@ class AlternatingSR(nn.Module):
         whole = y
         x, y = self._window(x, y, scale)
         margin = 0 if y.shape == whole.shape else -(-self.basis.size // (2 * scale))
-        with torch.autocast(y.device.type, enabled=False):
-            step = kernel_newton_step(x, y, estimate.kernel, scale, shift, margin)
-            evidence = step.flatten(1) @ self.basis.components.T
-        return self._complete(self.estimator(x, y, scale, estimate, evidence))
+        return self._complete(self.estimator(x, y, scale, estimate, shift, margin))
 
     def _complete(self, estimate: Estimate) -> Estimate:
         """The estimate with both its code and its kernel."""

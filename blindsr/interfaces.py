@@ -40,23 +40,28 @@ class Estimate:
     """What an estimator says of a photo: the blur kernel and the noise level ``sigma`` (B,) in [0, 1].
 
     An estimator answers the kernel by its ``code`` (B, m) or as ``kernel`` (B, 1, h, w); the alternation
-    fills in the other, so that whoever reads an estimate finds both.
+    fills in the other, so that whoever reads an estimate finds both. ``doubt`` (B,) is what the estimator
+    expects of its own relative error ‖k − k*‖/‖k*‖: 0 for a kernel known to be true, about 1 for one that
+    says nothing; None from an estimator that does not judge itself.
     """
 
     code: Tensor | None
     sigma: Tensor
     kernel: Tensor | None = None
+    doubt: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Iterate:
-    """One turn of the alternation: the restored ``x`` (B, C, s·H, s·W) and the ``kernel``, ``code`` and
-    ``sigma`` it was restored with (``code`` is None when the kernel was given)."""
+    """One turn of the alternation: the restored ``x`` (B, C, s·H, s·W) and the ``kernel``, ``code``,
+    ``sigma`` and ``doubt`` it was restored with (``code`` and ``doubt`` are None when the kernel was given,
+    ``x`` when the estimate alone was asked for)."""
 
-    x: Tensor
+    x: Tensor | None
     kernel: Tensor
     code: Tensor | None
     sigma: Tensor
+    doubt: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -117,12 +122,14 @@ class Restorer(nn.Module):
         x0: Tensor | None = None,
         iterations: range | None = None,
         shift: float = 0.0,
+        doubt: Tensor | None = None,
     ) -> Tensor:
         """Restore ``y`` (B, C, H, W), blurred circularly by ``k`` (B, 1, h, w), to (B, C, s·H, s·W).
 
         ``x0`` starts the iteration (None: nearest-neighbour enlargement of ``y``), ``iterations`` names
         the steps to run (None: all of them) and ``shift`` moves the kernel by that many high-resolution
-        pixels, which is how a photo on the centre grid is served.
+        pixels, which is how a photo on the centre grid is served. ``doubt`` (B,) is the relative error
+        expected of ``k`` (None: it is the true kernel).
         """
         raise NotImplementedError
 
@@ -136,10 +143,11 @@ class Estimator(nn.Module):
         y: Tensor,
         scale: int,
         previous: Estimate | None = None,
-        evidence: Tensor | None = None,
+        shift: float = 0.0,
+        margin: int = 0,
     ) -> Estimate:
         """Look at ``y`` (B, C, H, W), at the current restoration ``x`` (B, C, s·H, s·W; None for an
-        estimator that needs none), at the ``previous`` estimate, which it may correct, and at the
-        ``evidence`` (B, m): the step in code space that would make ``x`` explain ``y`` better
-        (:func:`blindsr.ops.fourier.kernel_newton_step`)."""
+        estimator that needs none) and at the ``previous`` estimate, complete with code and kernel, which it
+        may correct. ``shift`` is that of :meth:`Restorer.forward`; of a window cut from a larger photo the
+        outer ``margin`` pixels of y depend on what was cut away."""
         raise NotImplementedError

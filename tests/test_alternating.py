@@ -21,13 +21,13 @@ def make(**options) -> AlternatingSR:
     settings = dict(
         restorer=RESTORER,
         initial=SpectralConfig(code=4, window=16, hidden=8),
-        estimator=DANConfig(code=4, channels=16, blocks=1, hidden=8),
+        estimator=DANConfig(code=4, size=9, channels=16, blocks=1, hidden=8),
         basis="test",
         loops=2,
     )
     model = AlternatingSR(AlternatingConfig(**(settings | options)), KernelBasis.fit(KERNELS, 4))
     if model.estimator is not None and model.estimator.config.corrects:
-        torch.nn.init.normal_(model.estimator.correct[-1].weight, std=0.5)  # an untrained correction is none
+        torch.nn.init.normal_(model.estimator.weigh.tail.weight, std=0.1)  # an untrained correction is none
     return model
 
 
@@ -49,7 +49,7 @@ def test_schedules(schedule, parts, y):
 def test_warm_with_an_estimator_that_changes_nothing_is_non_blind(y):
     """If the code stays, splitting the iterations over loops must give the non-blind result."""
     model = make()
-    torch.nn.init.zeros_(model.estimator.correct[-1].weight)
+    torch.nn.init.zeros_(model.estimator.weigh.tail.weight)
     with torch.no_grad():
         result = model(y, 2)
         given = model(y, 2, result.kernel, result.sigma)
@@ -104,10 +104,10 @@ def test_plain_dan_starts_from_a_dirac(y):
 def test_detach_rule(detach, image_reaches_estimator, kernel_error_reaches_restorer, y):
     model = make(detach=detach)
     model(y, 2).x.mean().backward()
-    reached = model.estimator.correct[-1].weight.grad
+    reached = model.estimator.weigh.tail.weight.grad
     assert (reached is not None and bool(reached.abs().sum() > 0)) == image_reaches_estimator
     model.zero_grad()
-    model(y, 2).kernel[:, 0, 4, 4].sum().backward()
+    model(y, 2).kernel.square().sum().backward()
     reached = model.restorer.prior.head.weight.grad
     assert (reached is not None and bool(reached.abs().sum() > 0)) == kernel_error_reaches_restorer
 

@@ -61,9 +61,13 @@ class Classical:
         """Degrade ``x`` (B, C, H, W): returns y, the kernels (B, 1, h, w) and sigma (B,)."""
         kernels, sigma = (torch.from_numpy(a) for a in self.draw(len(x), rng))
         k = kernels[:, None]
+        return self.apply(x, k, sigma, scale, rng), k, sigma
+
+    def apply(self, x: Tensor, k: Tensor, sigma: Tensor, scale: int, rng: np.random.Generator) -> Tensor:
+        """Degrade ``x`` (B, C, H, W) by given kernels (B, 1, h, w) and noise levels (B,); ``rng`` draws the noise."""
         y = degrade(x, k, scale)
         noise = torch.from_numpy(rng.standard_normal(y.shape, dtype=np.float32))
-        return y + noise * sigma[:, None, None, None], k, sigma
+        return y + noise * sigma[:, None, None, None]
 
     def __call__(self, hr: np.ndarray, scale: int, rng: np.random.Generator) -> Degraded:
         """One sample from ``hr`` (H, W, C) float32 in [0, 1], cropped to a multiple of the scale.

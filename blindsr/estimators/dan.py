@@ -9,11 +9,15 @@ restoration ``x̂`` in every block::
 Plain: the pooled output is the code. Ours (``corrects: true``) differs where it pays:
 
 * the stride of the first convolution on x̂ is the scale, given at run time: one set of weights for ×1–×4;
-* a second output estimates σ;
-* it corrects the previous estimate instead of starting anew: code ← code + Δ. Besides the pooled
-  features, Δ sees the previous code and the *evidence*: a damped Newton step on the data term
-  ‖y − S K x̂‖² with respect to the kernel, projected on the basis. That is the step a classical
-  alternating minimisation would take; here a small network learns how far to follow it.
+* further outputs estimate σ and the estimate's own error, the doubt;
+* it corrects the previous estimate instead of starting anew, in three steps. From the blocks' features it
+  *predicts sharper edges* than x̂ has. Linear least squares then tell, in closed form, how the kernel should
+  change for that x̃ to explain y (:mod:`blindsr.ops.least_squares`). A small network on the kernel's own grid
+  weighs this evidence and multiplies the kernel by exp(Δ).
+
+Solving for the kernel from predicted edges is what made blind deblurring work (Cho & Lee, SIGGRAPH Asia 2009);
+learning the prediction through the solve is due to Schuler et al. ("Learning to Deblur", TPAMI 2016). x̂ itself
+will not do: made with the wrong kernel, it explains y well.
 """
 
 from __future__ import annotations
@@ -25,11 +29,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blindsr.estimators.kernel_space import KernelNet
 from blindsr.estimators.perceptron import Standardise, perceptron
 from blindsr.interfaces import SCALES, BlindSRError, Estimate, Estimator
+from blindsr.ops.filtering import luma
+from blindsr.ops.least_squares import kernel_least_squares
 from blindsr.registry import register
 
 KERNEL_FLOOR = 1e-6  # so that a multiplicative correction can raise what was zero
+DAMPINGS = (0.01, 0.1)  # of the least squares; the noisier the photo, the more the larger one is worth
+SIGMA_UNIT = 0.01
 
 
 class ChannelAttention(nn.Module):
@@ -68,6 +77,7 @@ class DANConfig:
 
     Our form has two heads: ``pca`` adds Δ to the code; ``softmax`` multiplies the kernel of ``size`` pixels a
     side by exp(Δ) and normalises, which keeps what the basis cannot hold and never leaves the valid PSFs.
+    ``hidden`` is the width of the network on the kernel's grid, ``edges`` that of the one that sharpens.
     """
 
     head: Literal["pca", "softmax"] = "pca"
@@ -76,12 +86,13 @@ class DANConfig:
     channels: int = 32
     blocks: int = 5
     corrects: bool = True
-    hidden: int = 256
+    hidden: int = 40
+    edges: int = 16
 
 
 @register("estimator", "dan", DANConfig)
 class DANEstimator(Estimator):
-    """forward(x, y, scale, previous, evidence) -> Estimate; shapes as in :mod:`blindsr.interfaces`."""
+    """forward(x, y, scale, previous, shift, margin) -> Estimate; shapes as in :mod:`blindsr.interfaces`."""
 
     def __init__(self, config: DANConfig = DANConfig()):
         super().__init__()
@@ -91,12 +102,15 @@ class DANEstimator(Estimator):
         self.head_hr = nn.Conv2d(3, c, 9, padding=4)
         self.body = nn.ModuleList(ConditionalResidualBlock(c) for _ in range(config.blocks))
         if config.corrects:
-            self.standardise = Standardise(2 * config.code + 1)
-            told = 2 * c + 2 * config.code + 1 + len(SCALES)
-            answered = (config.code if config.head == "pca" else config.size**2) + 1
-            self.correct = perceptron(told, config.hidden, answered)
-            nn.init.zeros_(self.correct[-1].weight)  # the untrained correction is none
-            nn.init.zeros_(self.correct[-1].bias)
+            self.edges = EdgePrediction(c, config.edges)
+            self.standardise = Standardise(2 + len(DAMPINGS))
+            told = 2 * c + 2 + len(DAMPINGS) + len(SCALES)
+            self.weigh = KernelNet(2 + len(DAMPINGS), told, config.hidden)
+            self.judge = perceptron(told + 2 * config.hidden, config.hidden, 2)
+            nn.init.zeros_(self.judge[-1].weight)  # the untrained correction is none
+            nn.init.zeros_(self.judge[-1].bias)
+            if config.head == "pca":
+                self.to_code = nn.Linear(config.size**2, config.code, bias=False)
         else:
             self.out = nn.Conv2d(c, config.code, 3, padding=1)
 
@@ -106,9 +120,10 @@ class DANEstimator(Estimator):
         y: Tensor,
         scale: int,
         previous: Estimate | None = None,
-        evidence: Tensor | None = None,
+        shift: float = 0.0,
+        margin: int = 0,
     ) -> Estimate:
-        """Our form needs ``previous`` and ``evidence`` (B, m); DAN's form looks at neither."""
+        """Our form needs ``previous``, complete with its kernel; DAN's form hands on its σ alone."""
         if x is None:
             raise BlindSRError("the dan estimator looks at a restoration: name it as 'estimator', not as 'initial'")
         f = self.head_lr(y)
@@ -118,16 +133,56 @@ class DANEstimator(Estimator):
         if not self.config.corrects:
             code = self.out(f).mean((-2, -1)).to(y.dtype)
             return Estimate(code, previous.sigma if previous else code.new_zeros(len(code)))
+        steps = self._evidence(f, x, y, scale, previous.kernel, shift, margin)
+        kernel = previous.kernel
+        doubt = torch.ones_like(previous.sigma) if previous.doubt is None else previous.doubt
+        size = kernel.flatten(1).norm(dim=1)[:, None, None, None]
+        maps = torch.cat([(kernel + KERNEL_FLOOR).log() / 4 + 2, 4 * kernel / size, 4 * steps / size], dim=1)
+        strength = (maps[:, 2:].square().mean((-2, -1)) + 1e-6).log()
+        which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
+        state = self.standardise(torch.cat([previous.sigma[:, None], doubt[:, None], strength], dim=1))
+        pooled = [f.float().mean((-2, -1)), f.float().std((-2, -1))]
+        told = torch.cat([*pooled, state, which.expand(len(y), -1)], dim=1)
+        change, features = self.weigh(maps, told)
         with torch.autocast(y.device.type, enabled=False):
-            f = f.to(y.dtype)
-            pooled = torch.cat([f.mean((-2, -1)), f.std((-2, -1))], dim=1)
-            which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
-            state = self.standardise(torch.cat([evidence, previous.code, previous.sigma[:, None]], dim=1))
-            out = self.correct(torch.cat([pooled, state, which.expand(len(y), -1)], dim=1))
-            # Corrections in the units in which the codes themselves vary.
-            unit = 0.3 * self.standardise.deviation[self.config.code :]
-            sigma = (previous.sigma + unit[-1] * out[:, -1]).clamp_min(0)
+            change = change.to(y.dtype)
+            judged = self.judge(torch.cat([told, features.to(y.dtype)], dim=1))
+            sigma = (previous.sigma + SIGMA_UNIT * judged[:, 0]).clamp_min(0)
+            doubt = doubt * judged[:, 1].exp()
             if self.config.head == "pca":
-                return Estimate(previous.code + unit[:-1] * out[:, :-1], sigma)
-            logits = (previous.kernel + KERNEL_FLOOR).log().flatten(1) + out[:, :-1]
-            return Estimate(None, sigma, logits.softmax(1).view_as(previous.kernel))
+                return Estimate(previous.code + self.to_code(change.flatten(1)), sigma, doubt=doubt)
+            logits = ((kernel + KERNEL_FLOOR).log() + change).flatten(1)
+            return Estimate(None, sigma, logits.softmax(1).view_as(kernel), doubt)
+
+    def _evidence(
+        self, f: Tensor, x: Tensor, y: Tensor, scale: int, kernel: Tensor, shift: float, margin: int
+    ) -> Tensor:
+        """Changes of the kernel (B, len(DAMPINGS), h, w) that the sharpened luminance asks for."""
+        sharp = self.edges(f, luma(x), scale).to(y.dtype)
+        with torch.autocast(y.device.type, enabled=False):
+            return kernel_least_squares(sharp, luma(y), kernel, scale, shift, DAMPINGS, margin)
+
+
+class EdgePrediction(nn.Module):
+    """x̂ with the edges that a sharp photo would have: features of the low-resolution grid are spread by the
+    adjoint of the strided convolution, and a few layers on the fine grid do the rest."""
+
+    def __init__(self, channels: int, width: int):
+        super().__init__()
+        self.spread = nn.ConvTranspose2d(channels, width, 9, padding=4)
+        self.fine = nn.Sequential(
+            nn.Conv2d(width + 1, width, 5, padding=2),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 1, 3, padding=1),
+        )
+        nn.init.zeros_(self.fine[-1].weight)
+        nn.init.zeros_(self.fine[-1].bias)
+
+    def forward(self, f: Tensor, x: Tensor, scale: int) -> Tensor:
+        """``f`` (B, channels, H, W) and ``x`` (B, 1, s·H, s·W) -> (B, 1, s·H, s·W)."""
+        spread = F.conv_transpose2d(
+            f, self.spread.weight, self.spread.bias, stride=scale, padding=4, output_padding=scale - 1
+        )
+        return x + self.fine(torch.cat([spread, x.to(spread.dtype)], dim=1))

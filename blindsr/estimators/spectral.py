@@ -18,9 +18,9 @@ from torch import Tensor
 
 from blindsr.estimators.perceptron import Standardise, perceptron
 from blindsr.interfaces import SCALES, Estimate, Estimator
+from blindsr.ops.filtering import luma
 from blindsr.registry import register
 
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 FLOOR = 1e-5  # power that rounding to 8 bits leaves in a window, so that the logarithm stays calm
 
 
@@ -50,20 +50,18 @@ class SpectralEstimator(Estimator):
         self.taper /= self.taper.square().sum().sqrt()
         features = 3 * n * (n // 2 + 1) + 1 + len(SCALES)
         self.standardise = Standardise(features - len(SCALES))
-        answered = (config.code if config.head == "pca" else config.size**2) + 1
+        answered = (config.code if config.head == "pca" else config.size**2) + 2
         self.mlp = perceptron(features, config.hidden, answered)
         if config.head == "softmax":
             with torch.no_grad():  # start from a Gaussian of width 2
                 at = torch.arange(config.size) - config.size // 2
-                self.mlp[-1].bias[:-1] = -(at[:, None] ** 2 + at**2).flatten() / 8
+                self.mlp[-1].bias[:-2] = -(at[:, None] ** 2 + at**2).flatten() / 8
 
     def features(self, y: Tensor) -> Tensor:
         """Log power spectra (B, 3·n·(n/2+1) + 1): weighted by texture, in the log, weighted by flatness,
         each relative to the photo's contrast, which is the last feature."""
         n = self.config.window
-        luma = (y * y.new_tensor(LUMA)[None, :, None, None]).sum(1, keepdim=True)
-        luma = pad_to(luma, n)
-        windows = luma.unfold(2, n, n // 2).unfold(3, n, n // 2).flatten(1, 3)  # (B, windows, n, n)
+        windows = pad_to(luma(y), n).unfold(2, n, n // 2).unfold(3, n, n // 2).flatten(1, 3)  # (B, windows, n, n)
         stride = -(-windows.shape[1] // self.config.max_windows)
         windows = windows[:, ::stride]
         windows = (windows - windows.mean((-2, -1), keepdim=True)) * self.taper
@@ -82,17 +80,18 @@ class SpectralEstimator(Estimator):
         y: Tensor,
         scale: int,
         previous: Estimate | None = None,
-        evidence: Tensor | None = None,
+        shift: float = 0.0,
+        margin: int = 0,
     ) -> Estimate:
-        """Looks at ``y`` and ``scale`` alone."""
+        """Looks at ``y`` and ``scale`` alone; the spectrum does not see a shift."""
         with torch.autocast(y.device.type, enabled=False):
             which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
             out = self.mlp(torch.cat([self.standardise(self.features(y)), which.expand(len(y), -1)], dim=1))
-        sigma = F.softplus(out[:, -1]) * 0.1
+        sigma, doubt = F.softplus(out[:, -2]) * 0.1, F.softplus(out[:, -1])
         if self.config.head == "pca":
-            return Estimate(out[:, :-1], sigma)
+            return Estimate(out[:, :-2], sigma, doubt=doubt)
         size = self.config.size
-        return Estimate(None, sigma, out[:, :-1].softmax(1).view(-1, 1, size, size))
+        return Estimate(None, sigma, out[:, :-2].softmax(1).view(-1, 1, size, size), doubt)
 
 
 def pad_to(y: Tensor, size: int) -> Tensor:

@@ -58,10 +58,12 @@ def evaluate_cell(
         cell[f"error {i}"] = round(float(kernel_distance(iterate.kernel, k)), 4)
     if len(result.iterates) > 1:
         before = result.iterates[-2]
-        blurred = model.correct(enlarged, y, scale, Estimate(before.code, before.sigma, before.kernel))
+        blurred = model.correct(enlarged, y, scale, Estimate(before.code, before.sigma, before.kernel, before.doubt))
         cell["error bicubic"] = round(float(kernel_distance(blurred.kernel, k)), 4)
     cell["correlation"] = round(float(kernel_correlation(result.kernel, k)), 4)
     cell["width"] = round(kernel_width(result.kernel[0, 0].numpy()), 3)
+    if result.iterates[-1].doubt is not None:
+        cell["doubt"] = round(float(result.iterates[-1].doubt), 4)
     cell["sigma_255"] = round(255 * float(result.sigma), 3)
     return cell
 

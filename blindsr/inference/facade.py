@@ -31,12 +31,12 @@ from blindsr.inference.sources import (
     support,
     to_tensor,
 )
-from blindsr.interfaces import BlindSRError, Grid, Restoration
+from blindsr.interfaces import BlindSRError, Estimate, Grid, Restoration
 from blindsr.kernels.files import parse_kernel, tidy
 from blindsr.ops.fourier import grid_shift
 
 ESTIMATION_SIDE = 1024  # high-resolution pixels of the window that an estimate alone looks at
-SPECTRUM_SIDE = 2048  # low-resolution pixels of the window that a noise level alone is learned from
+SPECTRUM_SIDE = 2048  # low-resolution pixels of the window that the first estimate is made from
 SMALLEST_TILE = 32
 
 
@@ -140,7 +140,8 @@ class BlindSR:
             def restore_tile(rows: slice, cols: slice) -> np.ndarray:
                 nonlocal blur
                 padded = self._pad(y[..., rows, cols], scale, blur, boundary)
-                result = self.model(padded.y, scale, blur.kernel, blur.sigma, blur.shift)
+                first = None if blur.kernel is not None else self._first(y, scale)
+                result = self.model(padded.y, scale, blur.kernel, blur.sigma, blur.shift, first)
                 blur = self._estimated(result, blur)
                 x = padded.crop(result.x, scale)
                 if photo.pixels.shape[2] == 1:
@@ -203,8 +204,7 @@ class BlindSR:
         k = torch.from_numpy(array)[None, None].to(self.device, y.dtype)
         how: Literal["given", "estimated", "classical"] = "given"
         if level is None and self.model.initial is not None:
-            seen = window(y, SPECTRUM_SIDE)
-            level, how = self.model.first_estimate(seen, scale).sigma.clamp(0, MAX_SIGMA), "estimated"
+            level, how = self._first(y, scale).sigma.clamp(0, MAX_SIGMA), "estimated"
         elif level is None:
             level, how = estimate_noise(y).clamp(0, MAX_SIGMA), "classical"
         return _Blur(k, shift, level, "given", how, name)
@@ -220,10 +220,15 @@ class BlindSR:
         """Run the model on the most textured part of the photo, or on all of it where it is small."""
         affordable = int(machine.affordable_pixels(self.model.restorer, self.device) ** 0.5)
         side = max(min(ESTIMATION_SIDE, affordable) // scale - 2 * self._reach(blur, scale), SMALLEST_TILE)
+        first = self._first(y, scale)
         if max(y.shape[-2:]) > side:
             y, boundary = window(y, side), "reflect"  # its borders are not those of the photo
         padded = self._pad(y, scale, blur, boundary)
-        return self.model(padded.y, scale, blur.kernel, blur.sigma, blur.shift)
+        return self.model(padded.y, scale, blur.kernel, blur.sigma, blur.shift, first)
+
+    def _first(self, y: Tensor, scale: int) -> Estimate:
+        """The first estimate, from the photo as it is: padding would weaken its noise and bend its spectrum."""
+        return self.model.first_estimate(window(y, SPECTRUM_SIDE), scale)
 
     # -- sizes -------------------------------------------------------------------------------------------
 

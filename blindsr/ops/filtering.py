@@ -14,6 +14,7 @@ from torch import Tensor
 from blindsr.ops.fourier import psf_to_otf
 
 Boundary = Literal["circular", "reflect", "valid"]
+LUMA = (0.299, 0.587, 0.114)
 
 
 def blur(x: Tensor, k: Tensor, boundary: Boundary = "circular", shift: float = 0.0) -> Tensor:
@@ -36,3 +37,8 @@ def blur_adjoint(x: Tensor, k: Tensor, shift: float = 0.0) -> Tensor:
     """The adjoint of the circular :func:`blur`: correlation with the same kernel."""
     size = (x.shape[-2], x.shape[-1])
     return torch.fft.irfft2(torch.fft.rfft2(x) * psf_to_otf(k, size, shift).conj(), s=size)
+
+
+def luma(x: Tensor) -> Tensor:
+    """Brightness (B, 1, H, W) of RGB (B, 3, H, W), ITU-R BT.601."""
+    return (x * x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)

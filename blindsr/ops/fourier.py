@@ -7,7 +7,6 @@ at least float32: half precision is hopeless here.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -44,6 +43,12 @@ def _phase(height: int, width: int, shift: float, like: Tensor) -> Tensor:
         return torch.complex(angle.cos(), sine)
 
     return factor(rows)[:, None] * factor(cols)[None, :]
+
+
+def move(x: Tensor, shift: float) -> Tensor:
+    """``x`` (…, H, W) moved circularly by ``shift`` pixels down and right, fractions too."""
+    size = (x.shape[-2], x.shape[-1])
+    return torch.fft.irfft2(torch.fft.rfft2(x) * _phase(*size, shift, x), s=size)
 
 
 def grid_shift(grid: str, scale: int) -> float:
@@ -89,35 +94,3 @@ class DataStep:
         columns = width // 2 + 1
         spectrum = residual.repeat(1, 1, s, (columns + width // s - 1) // (width // s))[..., :columns]
         return x + torch.fft.irfft2(self.otf.conj() * spectrum, s=self.size)
-
-
-def kernel_newton_step(
-    x: Tensor, y: Tensor, k: Tensor, scale: int, shift: float = 0.0, margin: int = 0, damping: float = 0.02
-) -> Tensor:
-    """How the kernel ``k`` should change for ``x`` to explain ``y`` better: (B, 1, h, w), like ``k``.
-
-    The residual r = y − S K x is carried back to the kernel by a damped Newton step on ½‖y − S K x‖²
-    taken per frequency,  Δk̂ = s² X̂* (Sᵀr)^ / (|X̂|² + damping·mean|X̂|²),  summed over the channels and
-    cropped to the support of ``k``. Of a window cut from a photo, the outer ``margin`` low-resolution
-    pixels, which depend on what was cut away, are left out. Aliasing is treated as noise. It is evidence
-    for an estimator, not an estimate: where x was itself made with ``k`` the residual is small, whatever
-    the true kernel is.
-    """
-    size = (x.shape[-2], x.shape[-1])
-    spectrum = torch.fft.rfft2(x)
-    otf = psf_to_otf(k, size, shift)
-    residual = y - torch.fft.irfft2(otf * spectrum, s=size)[..., ::scale, ::scale]
-    if margin:
-        residual = F.pad(residual[..., margin:-margin, margin:-margin], [margin] * 4)
-    filled = x.new_zeros(x.shape)
-    filled[..., ::scale, ::scale] = residual
-    crossed = (spectrum.conj() * torch.fft.rfft2(filled)).sum(1, keepdim=True)
-    power = spectrum.abs().square().sum(1, keepdim=True)
-    # The mean must not be that of the zero frequency, which holds nearly all the energy.
-    mean = (power.sum((-2, -1), keepdim=True) - power[..., :1, :1]) / power[0].numel()
-    step = crossed / (power + damping * mean + 1e-6) * scale**2
-    if shift:
-        step = step * _phase(*size, -shift, x)
-    h, w = k.shape[-2:]
-    moved = torch.roll(torch.fft.irfft2(step, s=size), (h // 2, w // 2), (-2, -1))
-    return moved[..., :h, :w]

@@ -25,13 +25,13 @@ ALPHA_FLOOR = 1e-6
 
 
 class HyperNet(nn.Module):
-    """H: (sigma, scale) -> alpha and beta of every iteration, both positive."""
+    """H: (sigma, scale), or (sigma, scale, doubt), -> alpha and beta of every iteration, both positive."""
 
-    def __init__(self, n_iterations: int, hidden: int):
+    def __init__(self, n_iterations: int, hidden: int, settings: int = 2):
         super().__init__()
         self.n_iterations = n_iterations
         self.mlp = nn.Sequential(
-            nn.Linear(2, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2 * n_iterations)
+            nn.Linear(settings, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2 * n_iterations)
         )
 
     def start_small(self, alpha: float = 0.01, beta: float = 0.05) -> None:
@@ -41,20 +41,24 @@ class HyperNet(nn.Module):
         for part, value in ((slice(None, self.n_iterations), alpha), (slice(self.n_iterations, None), beta)):
             last.bias.data[part] = torch.tensor(value).expm1().log()  # the inverse of softplus
 
-    def forward(self, sigma: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-        """sigma (B,) -> alpha (B, K), beta (B, K)."""
-        settings = torch.stack([sigma, torch.full_like(sigma, scale)], dim=1)
-        values = F.softplus(self.mlp(settings)) + ALPHA_FLOOR
+    def forward(self, *settings: Tensor) -> tuple[Tensor, Tensor]:
+        """settings (B,) each -> alpha (B, K), beta (B, K)."""
+        values = F.softplus(self.mlp(torch.stack(settings, dim=1))) + ALPHA_FLOOR
         return values[:, : self.n_iterations], values[:, self.n_iterations :]
 
 
 @dataclass(frozen=True)
 class USRNetConfig:
-    """The defaults are the published full-size model: 17,016,016 parameters."""
+    """The defaults are the published full-size model: 17,016,016 parameters.
+
+    With ``doubts`` the restorer is also told how wrong its kernel may be: one more input of H and one more
+    channel of the prior. A network that must serve true and estimated kernels without knowing which it was
+    given loses sharpness with the true ones."""
 
     n_iterations: int = 8
     channels: tuple[int, ...] = (64, 128, 256, 512)
     hidden: int = 64
+    doubts: bool = False
 
 
 @register("restorer", "usrnet", USRNetConfig)
@@ -64,10 +68,14 @@ class USRNet(Restorer):
     def __init__(self, config: USRNetConfig = USRNetConfig()):
         super().__init__()
         self.n_iterations = config.n_iterations
-        self.prior = ResUNet(in_channels=4, out_channels=3, channels=config.channels)
-        self.hyper = HyperNet(config.n_iterations, config.hidden)
+        self.doubts = config.doubts
+        self.prior = ResUNet(in_channels=4 + config.doubts, out_channels=3, channels=config.channels)
+        self.hyper = HyperNet(config.n_iterations, config.hidden, settings=2 + config.doubts)
         self.prior.start_as_identity()
         self.hyper.start_small()
+        if config.doubts:  # whoever is never told a doubt learns nothing of it: it must not stay a random influence
+            nn.init.zeros_(self.prior.head.weight[:, 4:])
+            nn.init.zeros_(self.hyper.mlp[0].weight[:, 2:])
 
     def forward(
         self,
@@ -78,19 +86,24 @@ class USRNet(Restorer):
         x0: Tensor | None = None,
         iterations: range | None = None,
         shift: float = 0.0,
+        doubt: Tensor | None = None,
     ) -> Tensor:
         """Restore ``y`` (B, 3, H, W) blurred circularly by ``k`` (B, 1, h, w) with noise ``sigma`` (B,).
 
         ``x0`` starts the iteration (None: nearest neighbour); ``iterations`` names the steps to run
-        (None: all); ``shift`` moves the kernel. The data step keeps the precision of ``y`` whatever autocast says.
+        (None: all); ``shift`` moves the kernel; ``doubt`` (B,) counts where the configuration has it. The data step keeps the precision of ``y`` whatever autocast says.
         """
         x = nearest_enlarge(y, scale) if x0 is None else x0
         with torch.autocast(y.device.type, enabled=False):
             data_step = DataStep(k, scale, (x.shape[-2], x.shape[-1]), shift)
-            alpha, beta = self.hyper(sigma, scale)
+            settings = [sigma, torch.full_like(sigma, scale)]
+            if self.doubts:
+                settings.append(torch.zeros_like(sigma) if doubt is None else doubt)
+            alpha, beta = self.hyper(*settings)
         for i in range(self.n_iterations) if iterations is None else iterations:
             with torch.autocast(y.device.type, enabled=False):
                 z = data_step(x, y, alpha[:, i, None, None, None])
-                strength = beta[:, i, None, None, None].expand(-1, 1, *z.shape[-2:])
-            x = self.prior(torch.cat([z, strength], dim=1)).to(y.dtype)
+                told = torch.stack([beta[:, i], *settings[2:]], dim=1)
+                maps = told[..., None, None].expand(-1, -1, *z.shape[-2:])
+            x = self.prior(torch.cat([z, maps], dim=1)).to(y.dtype)
         return x

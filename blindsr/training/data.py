@@ -24,13 +24,15 @@ CACHE_BYTES = 2 * 1024**3
 
 @dataclass(frozen=True)
 class Batch:
-    """``x`` (B, 3, H, W), ``y`` (B, 3, H/s, W/s), ``k`` (B, 1, h, w), ``sigma`` (B,), all of one ``scale``."""
+    """``x`` (B, 3, H, W), ``y`` (B, 3, H/s, W/s), ``k`` (B, 1, h, w), ``sigma`` (B,), all of one ``scale``;
+    ``context``: low-resolution pictures of the same blur and noise to make the first estimate from."""
 
     x: Tensor
     y: Tensor
     k: Tensor
     sigma: Tensor
     scale: int
+    context: Tensor | None = None
 
 
 class PhotoFolder:
@@ -88,10 +90,15 @@ class BatchSource:
     def batch(self, step: int) -> Batch:
         rng = np.random.default_rng((self.seed, step))
         scale = int(rng.choice(self.config.scales))
-        side = self.config.side(scale)
-        x = torch.stack([self._patch(side, rng) for _ in range(self.config.batch)])
-        y, k, sigma = self.degradation.batch(x, scale, rng)
-        return Batch(x, y, k, sigma, scale)
+        side, surround = self.config.side(scale), self.config.surround(scale)
+        around = torch.stack([self._patch(surround, rng) for _ in range(self.config.batch)])
+        y, k, sigma = self.degradation.batch(around, scale, rng)
+        if not self.config.context:
+            return Batch(around, y, k, sigma, scale)
+        # The patch is blurred by itself: circular as the model has it, not cut from a blurred photo.
+        at = (surround - side) // 2
+        x = around[..., at : at + side, at : at + side].contiguous()
+        return Batch(x, self.degradation.apply(x, k, sigma, scale, rng), k, sigma, scale, context=y)
 
     def _patch(self, side: int, rng: np.random.Generator) -> Tensor:
         for _ in range(100):
@@ -107,8 +114,9 @@ class BatchSource:
         raise BlindSRError(f"hardly any photo is readable and at least {side} pixels a side; lower data.patch")
 
 
-def validation_batches(config: DataConfig, paths: Sequence[Path], seed: int) -> list[Batch]:
-    """One batch per scale: the middles of the held-back photos under fixed kernels and noise levels."""
+def validation_batches(config: DataConfig, paths: Sequence[Path]) -> list[Batch]:
+    """One batch per scale: the middles of the held-back photos under kernels and noise levels that are the same
+    for every run, whatever its seed."""
     photos = PhotoFolder(paths)
     degradation = registry.build(config.degradation)
     side = config.validation_patch // 12 * 12  # a multiple of every scale
@@ -124,7 +132,7 @@ def validation_batches(config: DataConfig, paths: Sequence[Path], seed: int) -> 
     x = torch.from_numpy(np.ascontiguousarray(np.stack(crops)))
     batches = []
     for scale in config.scales:
-        rng = np.random.default_rng((seed, 1_000_000_007, scale))
+        rng = np.random.default_rng((0, 1_000_000_007, scale))
         y, k, sigma = degradation.batch(x, scale, rng)
         batches.append(Batch(x, y, k, sigma, scale))
     return batches

@@ -16,7 +16,9 @@ class DataConfig:
     """``folders`` of sharp photos of any size, without those whose names match a pattern in ``exclude``
     (``*`` and ``?`` allowed). ``validation`` of them, evenly spaced, are held back; of each the middle
     ``validation_patch`` pixels serve. A batch has ``batch`` samples of one scale; their side is ``patch``
-    high-resolution pixels, or ``patch_lr`` low-resolution ones where that is smaller."""
+    high-resolution pixels, or ``patch_lr`` low-resolution ones where that is smaller. With ``context`` above 0
+    the first estimate is made from that many high-resolution pixels around the patch (or ``context_lr``
+    low-resolution ones) under the same kernel and noise level, as it is from a whole photo in use."""
 
     folders: tuple[str, ...]
     degradation: Any = field(metadata={"parse": registry.parse_component("degradation")})
@@ -27,6 +29,8 @@ class DataConfig:
     batch: int = 16
     patch: int = 72
     patch_lr: int = 10_000
+    context: int = 0
+    context_lr: int = 112
 
     def __post_init__(self) -> None:
         if not self.scales or not set(self.scales) <= {1, 2, 3, 4}:
@@ -35,19 +39,27 @@ class DataConfig:
             raise ValueError("validation must be at least 1 and validation_patch at least 32")
         if self.batch < 1 or self.patch < 16 or self.patch_lr < 4:
             raise ValueError("batch must be at least 1, patch at least 16 and patch_lr at least 4")
+        if self.context and any(self.surround(s) < self.side(s) for s in self.scales):
+            raise ValueError("context must be at least as large as the patch, or 0")
 
     def side(self, scale: int) -> int:
         """Side of the high-resolution patch: a multiple of ``scale``."""
         return min(self.patch // scale, self.patch_lr) * scale
 
+    def surround(self, scale: int) -> int:
+        """Side in high-resolution pixels of what the first estimate sees: a multiple of ``scale``."""
+        return min(self.context // scale, self.context_lr) * scale if self.context else self.side(scale)
+
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights: L1 on the image, relative L2 on the kernel, L1 on σ; loops before the last count ``earlier``."""
+    """Weights: L1 on the image, relative L2 on the kernel, L1 on σ and on the doubt; loops before the last
+    count ``earlier``."""
 
     image: float = 1.0
     kernel: float = 0.05
     sigma: float = 0.5
+    doubt: float = 0.05
     earlier: float = 0.3
 
 

@@ -44,7 +44,7 @@ class Trainer:
         self.config, self.out = config, out
         training, held = split(config.data)
         self.source = BatchSource(config.data, training, config.seed, report=tqdm.write)
-        self.checks = validation_batches(config.data, held, config.seed)
+        self.checks = validation_batches(config.data, held)
         torch.manual_seed(config.seed)  # initial weights alone depend on it
         self.model = new_model(config.model)
         resume = resume and (out / "state.pt").exists()
@@ -92,11 +92,13 @@ class Trainer:
         model, train, weights = self.model, set(self.config.train), self.config.loss
         with self.autocast():
             if train == {"initial"}:
-                estimate = model.first_estimate(batch.y, batch.scale)
-                return estimate_loss(estimate.kernel, estimate.sigma, batch, weights)
+                return estimate_loss(model.first_estimate(batch.y, batch.scale), batch, weights)
             told = train == {"restorer"} or golden_draw(step) < self.config.true_kernel
-            given = (batch.k, batch.sigma) if told and "restorer" in train else ()
-            return restoration_loss(model(batch.y, batch.scale, *given), batch, weights)
+            if told and "restorer" in train:
+                return restoration_loss(model(batch.y, batch.scale, batch.k, batch.sigma), batch, weights)
+            first = None if batch.context is None else model.first_estimate(batch.context, batch.scale)
+            result = model(batch.y, batch.scale, first=first, finish=weights.image > 0)
+            return restoration_loss(result, batch, weights)
 
     def train_step(self) -> dict[str, Any]:
         """Draw, forward, backward, update; a step that is not finite changes nothing and is counted."""

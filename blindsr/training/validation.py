@@ -33,11 +33,17 @@ def validate(model: AlternatingSR, batches: Sequence[Batch], autocast, restore: 
                 result = model(batch.y, s)
                 for i, iterate in enumerate(result.iterates, 1):
                     note(f"psnr blind {i}", psnr(iterate.x.float().clamp(0, 1), batch.x, border))
-                    note(f"kernel error {i}", kernel_distance(iterate.kernel, batch.k))
+                    error = kernel_distance(iterate.kernel, batch.k)
+                    note(f"kernel error {i}", error)
+                    if iterate.doubt is not None:
+                        note(f"doubt error {i}", (iterate.doubt - error).abs())
                 note("sigma error", 255 * (result.sigma - batch.sigma).abs())
             elif model.blind:
                 estimate = model.first_estimate(batch.y, s)
-                note("kernel error 1", kernel_distance(estimate.kernel, batch.k))
+                error = kernel_distance(estimate.kernel, batch.k)
+                note("kernel error 1", error)
+                if estimate.doubt is not None:
+                    note("doubt error 1", (estimate.doubt - error).abs())
                 note("sigma error", 255 * (estimate.sigma - batch.sigma).abs())
     model.train()
     return report

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from blindsr.estimators.dan import DANConfig, DANEstimator
+from blindsr.estimators.dan import DANConfig, DANEstimator, EdgePrediction
 from blindsr.interfaces import Estimate
 
 
@@ -29,19 +29,47 @@ def test_plain_form_reproduces_the_published_code():
     np.testing.assert_allclose(estimate.code.numpy(), golden["code"], atol=1e-5)
 
 
+def previous(n: int = 2, code: int = 6, size: int = 7) -> Estimate:
+    kernel = torch.rand(n, 1, size, size)
+    return Estimate(torch.randn(n, code), torch.rand(n) / 10, kernel / kernel.sum((-2, -1), keepdim=True), torch.rand(n))
+
+
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 def test_one_set_of_weights_serves_every_scale(scale):
     torch.manual_seed(0)
-    estimator = DANEstimator(DANConfig(code=6, channels=16, blocks=2, hidden=8))
+    estimator = DANEstimator(DANConfig(code=6, size=7, channels=16, blocks=2, hidden=8))
     y, x = torch.rand(2, 3, 13, 17), torch.rand(2, 3, 13 * scale, 17 * scale)
-    before = Estimate(torch.randn(2, 6), torch.tensor([0.0, 0.1]))
-    after = estimator(x, y, scale, before, torch.randn(2, 6))
-    assert after.code.shape == (2, 6) and after.sigma.shape == (2,)
+    after = estimator(x, y, scale, previous())
+    assert after.code.shape == (2, 6) and after.sigma.shape == after.doubt.shape == (2,)
 
 
-def test_the_untrained_correction_is_none():
-    estimator = DANEstimator(DANConfig(code=6, channels=16, blocks=1, hidden=8))
-    before = Estimate(torch.randn(1, 6), torch.tensor([0.1]))
-    after = estimator(torch.rand(1, 3, 16, 16), torch.rand(1, 3, 8, 8), 2, before, torch.randn(1, 6))
-    torch.testing.assert_close(after.code, before.code)
+@pytest.mark.parametrize("head", ["pca", "softmax"])
+def test_the_untrained_correction_is_none(head):
+    estimator = DANEstimator(DANConfig(head=head, code=6, size=7, channels=16, blocks=1, hidden=8))
+    before = previous()
+    after = estimator(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 16, 16), 2, before)
+    if head == "pca":
+        torch.testing.assert_close(after.code, before.code)
+    else:
+        torch.testing.assert_close(after.kernel, before.kernel, atol=1e-4, rtol=0)
     torch.testing.assert_close(after.sigma, before.sigma)
+    torch.testing.assert_close(after.doubt, before.doubt)
+
+
+def test_edges_start_as_the_picture_itself():
+    edges = EdgePrediction(8, 4)
+    x = torch.rand(1, 1, 21, 24)
+    torch.testing.assert_close(edges(torch.randn(1, 8, 7, 8), x, 3), x)
+
+
+def test_every_weight_learns():
+    """Through the least squares too: a kernel loss must reach the features of the blocks."""
+    torch.manual_seed(0)
+    estimator = DANEstimator(DANConfig(head="softmax", code=6, size=7, channels=16, blocks=1, hidden=8))
+    for name, p in estimator.named_parameters():  # what starts at zero holds back what lies before it
+        if not p.any():
+            torch.nn.init.normal_(p, std=0.1)
+    after = estimator(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 16, 16), 2, previous())
+    (after.kernel.square().sum() + after.sigma.sum() + after.doubt.sum()).backward()
+    dead = [name for name, p in estimator.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not dead

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from blindsr.ops.filtering import blur, blur_adjoint
-from blindsr.ops.fourier import DataStep, grid_shift, kernel_newton_step, psf_to_otf
+from blindsr.ops.fourier import DataStep, grid_shift, psf_to_otf
 from blindsr.ops.resize import decimate, zero_fill
 
 
@@ -79,18 +79,6 @@ def test_grid_shift_samples_block_centres():
 def test_kernel_larger_than_image_is_refused():
     with pytest.raises(ValueError, match="larger than the image"):
         psf_to_otf(random_kernel(25, 25), (20, 40))
-
-
-@pytest.mark.parametrize("scale", [1, 2])
-def test_newton_step_points_to_the_true_kernel(scale):
-    """With the true x, a step from a wrong kernel must bring it nearer to the right one."""
-    x = random_image(1, 3, 96, 96)
-    true, wrong = random_kernel(5, 5, seed=4), random_kernel(5, 5, seed=5)
-    y = decimate(blur(x, true), scale)
-    step = kernel_newton_step(x, y, wrong, scale)
-    assert step.shape == wrong.shape
-    before, after = (wrong - true).norm(), (wrong + step - true).norm()
-    assert after < (0.1 if scale == 1 else 0.8) * before
 
 
 def test_blur_is_true_convolution():
