@@ -37,7 +37,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = AlternatingConfig(
         restorer=USRNetConfig(n_iterations=2, channels=(8, 8, 8, 8), hidden=8),
         initial=SpectralConfig(code=4, window=16, hidden=8),
-        estimator=DANConfig(code=4, channels=16, blocks=1, hidden=8),
+        estimator=DANConfig(code=4, size=9, channels=16, blocks=1, hidden=8),
         basis="small",
         loops=2,
     )

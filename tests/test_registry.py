@@ -56,9 +56,7 @@ def test_estimators_answer_a_kernel_or_its_code(name):
     size = config.size
     previous = Estimate(torch.zeros(2, config.code), torch.zeros(2), torch.full((2, 1, size, size), 1 / size**2))
     with torch.inference_mode():
-        estimate = estimator(
-            torch.rand(2, 3, 72, 80), torch.rand(2, 3, 36, 40), 2, previous, torch.zeros(2, config.code)
-        )
+        estimate = estimator(torch.rand(2, 3, 72, 80), torch.rand(2, 3, 36, 40), 2, previous)
     assert estimate.sigma.shape == (2,) and (estimate.sigma >= 0).all()
     assert (estimate.code is not None and estimate.code.shape == (2, config.code)) or (
         estimate.kernel is not None and estimate.kernel.shape == (2, 1, size, size)

@@ -67,7 +67,7 @@ def solve(a: Tensor, b: Tensor) -> Tensor:
     """The solution (B, n) of a z = b for symmetric positive ``a`` (B, n, n), with a gradient that costs another
     solve instead of the far dearer one of a Cholesky factor."""
     with torch.no_grad():
-        factor = torch.linalg.cholesky(a)
+        factor = torch.linalg.cholesky_ex(a).L  # of what is not finite it makes NaN, which others watch for
         z = torch.cholesky_solve(b[..., None], factor)
     # The correction is zero but for rounding; its derivative, a⁻¹(db − da z), is that of the solution.
     return (z + torch.cholesky_solve(b[..., None] - a @ z, factor))[..., 0]

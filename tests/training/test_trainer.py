@@ -32,7 +32,7 @@ def toy(photos: Path, name: str = "tiny", *more: str) -> training.TrainConfig:
     """A shipped configuration at toy size."""
     common = [
         f"data.folders=[{photos}]", "data.exclude=[broken.png]", "data.validation=1", "data.validation_patch=96",
-        "data.batch=2", "data.patch=48", "model.restorer.n_iterations=3", "model.restorer.channels=[8, 8]",
+        "data.batch=2", "data.patch=48", "data.context=60", "model.restorer.n_iterations=3", "model.restorer.channels=[8, 8]",
         "compile=false", "schedule.minutes=0", "schedule.iterations=3", "schedule.warmup=1", "start_from=[]",
         "save_every=1", "log_every=1", "validate_every=2",
     ]  # fmt: skip
@@ -79,7 +79,7 @@ def test_parts_that_do_not_learn_stay(photos, tmp_path):
     for _ in range(3):
         trainer.train_step()
     assert torch.equal(trainer.model.restorer.prior.head.weight, frozen)
-    assert trainer.model.estimator.correct[-1].weight.abs().sum() > 0
+    assert trainer.model.estimator.weigh.tail.weight.abs().sum() > 0
 
 
 def test_a_step_that_is_not_finite_changes_nothing(photos, tmp_path, monkeypatch):
