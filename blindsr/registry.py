@@ -24,6 +24,7 @@ PACKAGES = {
     "estimator": "blindsr.estimators",
     "kernels": "blindsr.kernels",
     "degradation": "blindsr.degradation",
+    "operation": "blindsr.degradation",
 }
 
 _components: dict[tuple[str, str], tuple[type, type]] = {}
@@ -80,6 +81,17 @@ def parse_component(kind: str) -> Callable[[Any, str], Any]:
 def build(config: Any) -> Any:
     """The component that a parsed configuration describes."""
     return _components[type(config)._component][1](config)
+
+
+def name_of(config: Any) -> str:
+    """The name under which the component of a parsed configuration is registered."""
+    return type(config)._component[1]
+
+
+@cache
+def default(kind: str, name: str) -> Any:
+    """The component of that name with default options; one object for all who ask."""
+    return build(parse_component(kind)(name, kind))
 
 
 def as_mapping(config: Any) -> dict[str, Any]:

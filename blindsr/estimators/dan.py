@@ -11,9 +11,9 @@ Plain: the pooled output is the code. Ours (``corrects: true``) differs where it
 * the stride of the first convolution on x̂ is the scale, given at run time: one set of weights for ×1–×4;
 * further outputs estimate σ and the estimate's own error, the doubt;
 * it corrects the previous estimate instead of starting anew, in three steps. From the blocks' features it
-  *predicts sharper edges* than x̂ has. Linear least squares then tell, in closed form, how the kernel should
-  change for that x̃ to explain y (:mod:`blindsr.ops.least_squares`). A small network on the kernel's own grid
-  weighs this evidence and multiplies the kernel by exp(Δ).
+  *predicts sharper edges* than x̂ has. Least squares then tell, in closed form, how the kernel should change
+  for that x̃ to explain y (:mod:`blindsr.ops.least_squares`). A share of this is added, and a small network on
+  the kernel's own grid says by what each of its pixels is multiplied.
 
 Solving for the kernel from predicted edges is what made blind deblurring work (Cho & Lee, SIGGRAPH Asia 2009);
 learning the prediction through the solve is due to Schuler et al. ("Learning to Deblur", TPAMI 2016). x̂ itself
@@ -32,12 +32,12 @@ from torch import Tensor, nn
 from blindsr.estimators.kernel_space import KernelNet
 from blindsr.estimators.perceptron import Standardise, perceptron
 from blindsr.interfaces import SCALES, BlindSRError, Estimate, Estimator
-from blindsr.ops.filtering import luma
+from blindsr.ops.filtering import LUMA, luma
 from blindsr.ops.least_squares import kernel_least_squares
 from blindsr.registry import register
 
 KERNEL_FLOOR = 1e-6  # so that a multiplicative correction can raise what was zero
-DAMPINGS = (0.01, 0.1)  # of the least squares; the noisier the photo, the more the larger one is worth
+LUMA_NOISE = sum(v * v for v in LUMA) ** 0.5  # of the noise in each colour, in their weighted mean
 SIGMA_UNIT = 0.01
 
 
@@ -75,8 +75,8 @@ class ConditionalResidualBlock(nn.Module):
 class DANConfig:
     """``code``: length of the basis; ``corrects``: our form (see the module's first lines), else DAN's.
 
-    Our form has two heads: ``pca`` adds Δ to the code; ``softmax`` multiplies the kernel of ``size`` pixels a
-    side by exp(Δ) and normalises, which keeps what the basis cannot hold and never leaves the valid PSFs.
+    Our form has two heads: ``softmax`` answers the corrected kernel of ``size`` pixels a side itself, ``pca``
+    changes the code by a learned projection of the correction.
     ``hidden`` is the width of the network on the kernel's grid, ``edges`` that of the one that sharpens.
     """
 
@@ -103,11 +103,14 @@ class DANEstimator(Estimator):
         self.body = nn.ModuleList(ConditionalResidualBlock(c) for _ in range(config.blocks))
         if config.corrects:
             self.edges = EdgePrediction(c, config.edges)
-            self.standardise = Standardise(2 + len(DAMPINGS))
-            told = 2 * c + 2 + len(DAMPINGS) + len(SCALES)
-            self.weigh = KernelNet(2 + len(DAMPINGS), told, config.hidden)
+            self.standardise = Standardise(2)
+            told = 2 * c + 2 + len(SCALES)
+            self.belief = nn.Linear(told, 2)
+            nn.init.zeros_(self.belief.weight)
+            self.belief.bias.data.copy_(torch.tensor([0.5, -2.2]))  # at first the evidence counts little
+            self.weigh = KernelNet(3, told, config.hidden)
             self.judge = perceptron(told + 2 * config.hidden, config.hidden, 2)
-            nn.init.zeros_(self.judge[-1].weight)  # the untrained correction is none
+            nn.init.zeros_(self.judge[-1].weight)
             nn.init.zeros_(self.judge[-1].bias)
             if config.head == "pca":
                 self.to_code = nn.Linear(config.size**2, config.code, bias=False)
@@ -133,34 +136,41 @@ class DANEstimator(Estimator):
         if not self.config.corrects:
             code = self.out(f).mean((-2, -1)).to(y.dtype)
             return Estimate(code, previous.sigma if previous else code.new_zeros(len(code)))
-        steps = self._evidence(f, x, y, scale, previous.kernel, shift, margin)
-        kernel = previous.kernel
         doubt = torch.ones_like(previous.sigma) if previous.doubt is None else previous.doubt
-        size = kernel.flatten(1).norm(dim=1)[:, None, None, None]
-        maps = torch.cat([(kernel + KERNEL_FLOOR).log() / 4 + 2, 4 * kernel / size, 4 * steps / size], dim=1)
-        strength = (maps[:, 2:].square().mean((-2, -1)) + 1e-6).log()
         which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
-        state = self.standardise(torch.cat([previous.sigma[:, None], doubt[:, None], strength], dim=1))
-        pooled = [f.float().mean((-2, -1)), f.float().std((-2, -1))]
-        told = torch.cat([*pooled, state, which.expand(len(y), -1)], dim=1)
-        change, features = self.weigh(maps, told)
+        sharp = self.edges(f, luma(x), scale)
         with torch.autocast(y.device.type, enabled=False):
-            change = change.to(y.dtype)
+            f, sharp, kernel = f.to(y.dtype), sharp.to(y.dtype), previous.kernel
+            state = self.standardise(torch.stack([previous.sigma, doubt], dim=1))
+            told = torch.cat([f.mean((-2, -1)), f.std((-2, -1)), state, which.expand(len(y), -1)], dim=1)
+            error, share = self.belief(told).unbind(1)
+            spread = doubt[:, None, None, None].square() * likely(kernel)
+            noise = LUMA_NOISE * previous.sigma
+            change = kernel_least_squares(sharp, luma(y), kernel, scale, noise, F.softplus(error), spread, shift, margin)
+            solved = (kernel + share.sigmoid()[:, None, None, None] * change).clamp_min(0) + KERNEL_FLOOR
+            size = kernel.flatten(1).norm(dim=1)[:, None, None, None]
+            maps = torch.cat([solved.log() / 4 + 2, 4 * kernel / size, 4 * change / size], dim=1)
+        factor, features = self.weigh(maps, told)
+        with torch.autocast(y.device.type, enabled=False):
             judged = self.judge(torch.cat([told, features.to(y.dtype)], dim=1))
             sigma = (previous.sigma + SIGMA_UNIT * judged[:, 0]).clamp_min(0)
             doubt = doubt * judged[:, 1].exp()
+            # A common factor is of no consequence: taking the largest to be 1 keeps exp in bounds.
+            factor = factor.to(y.dtype)
+            kernel = solved * (factor - factor.amax((-2, -1), keepdim=True)).exp()
+            kernel = kernel / kernel.sum((-2, -1), keepdim=True)
             if self.config.head == "pca":
-                return Estimate(previous.code + self.to_code(change.flatten(1)), sigma, doubt=doubt)
-            logits = ((kernel + KERNEL_FLOOR).log() + change).flatten(1)
-            return Estimate(None, sigma, logits.softmax(1).view_as(kernel), doubt)
+                code = previous.code + self.to_code((kernel - previous.kernel).flatten(1))
+                return Estimate(code, sigma, doubt=doubt)
+            return Estimate(None, sigma, kernel, doubt)
 
-    def _evidence(
-        self, f: Tensor, x: Tensor, y: Tensor, scale: int, kernel: Tensor, shift: float, margin: int
-    ) -> Tensor:
-        """Changes of the kernel (B, len(DAMPINGS), h, w) that the sharpened luminance asks for."""
-        sharp = self.edges(f, luma(x), scale).to(y.dtype)
-        with torch.autocast(y.device.type, enabled=False):
-            return kernel_least_squares(sharp, luma(y), kernel, scale, shift, DAMPINGS, margin)
+
+def likely(kernel: Tensor) -> Tensor:
+    """Variances (B, 1, h, w) of the change that a completely doubtful ``kernel`` may need: half of its energy near
+    where it is now, half anywhere."""
+    near = F.avg_pool2d(kernel, 5, stride=1, padding=2)
+    energy = kernel.square().sum((-2, -1), keepdim=True)
+    return energy * (0.5 * near / near.sum((-2, -1), keepdim=True) + 0.5 / kernel[0].numel())
 
 
 class EdgePrediction(nn.Module):

@@ -7,7 +7,6 @@ the correlations of the phases, which the FFT gives; aliasing is part of the mod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -21,17 +20,24 @@ def kernel_least_squares(
     y: Tensor,
     k: Tensor,
     scale: int,
+    noise: Tensor,
+    error: Tensor,
+    spread: Tensor,
     shift: float = 0.0,
-    dampings: Sequence[float] = (0.01,),
     margin: int = 0,
 ) -> Tensor:
-    """How the kernel ``k`` should change for ``x`` to explain ``y``, once for each of the ``dampings``.
+    """How the kernel ``k`` should change for ``x`` to explain ``y``: (B, 1, h, w), like ``k``.
 
-    ``x`` (B, 1, s·H, s·W), ``y`` (B, 1, H, W), ``k`` (B, 1, h, w), square or not -> (B, len(dampings), h, w), the
-    minimisers over Δ of  ‖∇(y − S (K + Δ) x)‖² + damping · c · ‖Δ‖²,  c being the mean power of ∇x. Gradients,
-    because they weigh all frequencies of a natural picture alike (Cho & Lee, "Fast Motion Deblurring", 2009).
-    Circular; of a window cut from a photo the outer ``margin`` pixels of y are faded out. ``shift`` moves the
-    kernel, as everywhere. Differentiable in x.
+    ``x`` (B, 1, s·H, s·W), ``y`` (B, 1, H, W). The answer is the most probable Δ in  y = S (K + Δ) x + n  when
+
+    * Δ has independent normal values with the variances ``spread`` (B, 1, h, w);
+    * n has white noise of standard deviation ``noise`` (B,) and, because x is not quite right either, an error with
+      the spectrum of a natural picture, whose gradients have the share ``error`` (B,) of the power of those of x.
+
+    That is least squares, whitened by both and damped by the first. Without noise the residuals count by their
+    gradients, as in Cho & Lee, "Fast Motion Deblurring" (SIGGRAPH Asia 2009). Circular; of a window cut from a
+    photo the outer ``margin`` pixels of y are faded out. ``shift`` moves the kernel, as everywhere.
+    Differentiable in everything.
 
     It is evidence for an estimator, not an estimate: an x that was restored with ``k`` explains y well,
     whatever the true kernel is, and Δ is then near 0.
@@ -49,18 +55,20 @@ def kernel_least_squares(
         fade = fading(height, margin, y)[:, None] * fading(width, margin, y)
         residual, phases = residual * fade, (phases - phases.mean((-2, -1), keepdim=True)) * fade
     rows, cols = torch.fft.fftfreq(height, device=y.device), torch.fft.rfftfreq(width, device=y.device)
-    gradient = 4 - 2 * torch.cos(2 * torch.pi * rows)[:, None] - 2 * torch.cos(2 * torch.pi * cols)
+    gradient = (4 - 2 * torch.cos(2 * torch.pi * rows)[:, None] - 2 * torch.cos(2 * torch.pi * cols)).to(y.dtype)
+    power = (phases[:, :1] - torch.roll(phases[:, :1], 1, -1)).square().mean((-2, -1), keepdim=True) * 2
+    whiten = gradient / (error[:, None, None, None] * power + noise[:, None, None, None] ** 2 * gradient + 1e-8)
     spectra = torch.fft.rfft2(phases)
-    seen = torch.fft.irfft2(spectra.conj() * torch.fft.rfft2(residual) * gradient, s=(height, width))
-    crossed = spectra.conj()[:, :, None] * (spectra * gradient)[:, None]
+    seen = torch.fft.irfft2(spectra.conj() * torch.fft.rfft2(residual) * whiten, s=(height, width))
+    crossed = spectra.conj()[:, :, None] * (spectra * whiten)[:, None]
     correlations = torch.fft.irfft2(crossed, s=(height, width))
     right, left = (i.to(y.device) for i in places(h, w, scale, height, width))
     b = seen.flatten(1)[:, right]
     a = correlations.flatten(1)[:, left].view(len(x), h * w, h * w)
-    power = a.diagonal(dim1=1, dim2=2).mean(1)[:, None, None].detach() + 1e-8
-    identity = torch.eye(h * w, dtype=y.dtype, device=y.device)
-    steps = [solve(a + damping * power * identity, b) for damping in dampings]
-    return torch.stack(steps, dim=1).view(len(x), len(dampings), h, w)
+    # In units of the spread the matrix is well-conditioned: one plus what was seen.
+    unit = spread.flatten(1).sqrt()
+    a = a * unit[:, :, None] * unit[:, None, :] + torch.eye(h * w, dtype=y.dtype, device=y.device)
+    return (solve(a, b * unit) * unit).view(-1, 1, h, w)
 
 
 def solve(a: Tensor, b: Tensor) -> Tensor:

@@ -74,10 +74,14 @@ class ResUNet(nn.Module):
         height, width = x.shape[-2:]
         if height % self.multiple or width % self.multiple:
             x = F.pad(x, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
+        return self.whole(x)[..., :height, :width]
+
+    def whole(self, x: Tensor) -> Tensor:
+        """The network itself, for sides that are multiples of ``multiple``. (Compiled code pads wrongly: PyTorch 2.13.)"""
         skips = [self.head(x)]
         for down in self.down:
             skips.append(down(skips[-1]))
         x = self.body(skips[-1])
         for up in self.up:
             x = up(x + skips.pop())
-        return self.tail(x + skips.pop())[..., :height, :width]
+        return self.tail(x + skips.pop())

@@ -24,6 +24,7 @@ from blindsr.training.data import Batch, BatchSource, split, validation_batches
 from blindsr.training.log import Log, draw_curves
 from blindsr.training.losses import estimate_loss, restoration_loss
 from blindsr.training.settings import PARTS, ScheduleConfig, TrainConfig
+from blindsr.restorers.resunet import ResUNet
 from blindsr.training.state import load_state, save_state
 from blindsr.training.validation import validate
 
@@ -259,14 +260,14 @@ def start_from(model: AlternatingSR, files: tuple[str, ...]) -> set[str]:
 
 
 def compile_prior(model: AlternatingSR) -> None:
-    """Compile the restorer's prior where a compiler is at hand; otherwise say so and go on."""
+    """Compile the restorer's prior, if it is a ResUNet, where a compiler is at hand; otherwise say so and go on."""
     prior = getattr(model.restorer, "prior", None)
-    if prior is None:
+    if not isinstance(prior, ResUNet):
         return
     try:
         from torch._inductor.cpp_builder import get_cpp_compiler
 
         get_cpp_compiler()
-        prior.forward = torch.compile(partial(type(prior).forward, prior))
+        prior.whole = torch.compile(partial(ResUNet.whole, prior))
     except Exception as error:
         print(f"not compiled: {' '.join(str(error).split())[:100]}", file=sys.stderr)

@@ -1,0 +1,44 @@
+"""JPEG compression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from blindsr.degradation.operation import Drawn, Pair
+from blindsr.registry import register
+
+
+@dataclass(frozen=True)
+class JPEGConfig:
+    """Quality a whole number from ``quality``, both ends included."""
+
+    quality: tuple[int, int] = (30, 95)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.quality[0] <= self.quality[1] <= 100:
+            raise ValueError("quality must be two rising numbers between 1 and 100")
+
+
+@register("operation", "jpeg", JPEGConfig)
+class JPEG:
+    """To eight bits and through OpenCV's encoder, colours at half resolution as usual."""
+
+    divides = 1
+
+    def __init__(self, config: JPEGConfig = JPEGConfig()):
+        self.config = config
+
+    def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
+        return {"quality": int(rng.integers(self.config.quality[0], self.config.quality[1] + 1))}
+
+    def apply(self, pair: Pair, drawn: Drawn) -> Pair:
+        pixels = np.rint(pair.lr[..., ::-1] * 255).astype(np.uint8)
+        _, file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, drawn["quality"]])
+        decoded = cv2.imdecode(file, cv2.IMREAD_COLOR)
+        return replace(pair, lr=decoded[..., ::-1] * np.float32(1 / 255))
+
+    def reach(self, scale: int) -> float:
+        return 0.0

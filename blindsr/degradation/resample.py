@@ -1,0 +1,156 @@
+"""Resampling: to half, to a random size, by decimation, to the exact size. All of it keeps the centre grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from blindsr.degradation.blur import convolve
+from blindsr.degradation.operation import Drawn, Pair
+from blindsr.kernels.gaussian import gaussian
+from blindsr.ops.resize import cubic_matrix
+from blindsr.registry import register
+
+METHODS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
+
+
+def resize(image: np.ndarray, size: tuple[int, int], method: str) -> np.ndarray:
+    """``image`` to ``size`` (h, w), without antialiasing but for ``area``, as OpenCV and so the published pipeline do."""
+    if image.shape[:2] == size:
+        return image
+    return np.clip(cv2.resize(image, size[::-1], interpolation=METHODS[method]), 0, 1)
+
+
+def pick_method(rng: np.random.Generator) -> str:
+    return list(METHODS)[int(rng.integers(len(METHODS)))]
+
+
+def shift_kernel(kernel: np.ndarray, shift: float) -> np.ndarray:
+    """``kernel`` (h, w) moved up and left by ``shift`` pixels, bilinearly, its edge repeated; the sum stays 1 only
+    where nothing leaves the frame."""
+    for axis in (0, 1):
+        n = kernel.shape[axis]
+        at = np.clip(np.arange(n) + shift, 0, n - 1)
+        low = np.minimum(at.astype(int), n - 2)
+        share = (at - low).reshape((-1, 1) if axis == 0 else (1, -1))
+        kernel = (1 - share) * kernel.take(low, axis) + share * kernel.take(low + 1, axis)
+    return kernel
+
+
+class _Resampling:
+    """What the operations here have in common."""
+
+    divides = 1
+
+    def reach(self, scale: int) -> float:
+        return 2.0
+
+
+@dataclass(frozen=True)
+class HalveConfig:
+    """Half the size at once: a share ``matlab`` by MATLAB's antialiased cubic, the others by OpenCV."""
+
+    matlab: float = 0.5
+
+
+@register("operation", "halve", HalveConfig)
+class Halve(_Resampling):
+    """Everything after it takes the picture for one that has to shrink by half as much."""
+
+    divides = 2
+
+    def __init__(self, config: HalveConfig = HalveConfig()):
+        self.config = config
+
+    def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
+        return {"method": "matlab" if rng.random() < self.config.matlab else pick_method(rng)}
+
+    def apply(self, pair: Pair, drawn: Drawn) -> Pair:
+        height, width = pair.lr.shape[:2]
+        if drawn["method"] != "matlab":
+            return replace(pair, lr=resize(pair.lr, (height // 2, width // 2), drawn["method"]))
+        rows, cols = (cubic_matrix(n, -(-n // 2), 0.5, 0.5).astype(np.float32) for n in (height, width))
+        return replace(pair, lr=np.clip(np.einsum("ri,ijc,kj->rkc", rows, pair.lr, cols, optimize=True), 0, 1))
+
+
+@dataclass(frozen=True)
+class ShrinkConfig:
+    """To a random size, by a factor uniform in 1…``most``·scale, or, a share ``nearest``, by the scale exactly: a
+    Gaussian blur (``size`` pixels, width uniform in ``width``, the upper end times the scale), moved so that the
+    grid stays, and then every scale-th pixel."""
+
+    nearest: float = 0.25
+    most: float = 2.0
+    size: int = 25
+    width: tuple[float, float] = (0.1, 0.6)
+
+
+@register("operation", "shrink", ShrinkConfig)
+class Shrink(_Resampling):
+    def __init__(self, config: ShrinkConfig = ShrinkConfig()):
+        self.config = config
+
+    def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
+        c = self.config
+        if rng.random() < c.nearest:
+            width = float(rng.uniform(c.width[0], c.width[1] * scale))
+            return {"method": "nearest", "scale": scale, "size": c.size, "width": width}
+        return {"method": pick_method(rng), "factor": float(rng.uniform(1, c.most * scale))}
+
+    def apply(self, pair: Pair, drawn: Drawn) -> Pair:
+        if drawn["method"] == "nearest":
+            scale = drawn["scale"]
+            kernel = shift_kernel(gaussian(drawn["size"], drawn["width"]), (scale - 1) / 2)
+            blurred = convolve(pair.lr, kernel / kernel.sum())
+            return replace(pair, lr=np.ascontiguousarray(blurred[::scale, ::scale]))
+        size = tuple(max(1, int(n / drawn["factor"])) for n in pair.lr.shape[:2])
+        return replace(pair, lr=resize(pair.lr, size, drawn["method"]))
+
+
+@dataclass(frozen=True)
+class ResizeConfig:
+    """Larger with probability ``up``, by a factor uniform in ``larger``; smaller with probability ``down``, by one
+    uniform in (a/scale, b) for ``smaller`` = (a, b); otherwise as it is. ``scale`` 0 takes the pair's own scale."""
+
+    up: float = 0.2
+    down: float = 0.7
+    larger: tuple[float, float] = (1.0, 2.0)
+    smaller: tuple[float, float] = (0.5, 1.0)
+    scale: int = 0
+
+
+@register("operation", "resize", ResizeConfig)
+class Resize(_Resampling):
+    def __init__(self, config: ResizeConfig = ResizeConfig()):
+        self.config = config
+
+    def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
+        c, u, factor = self.config, rng.random(), 1.0
+        if u < c.up:
+            factor = rng.uniform(*c.larger)
+        elif u < c.up + c.down:
+            factor = rng.uniform(c.smaller[0] / (c.scale or scale), c.smaller[1])
+        return {"method": pick_method(rng), "factor": float(factor)}
+
+    def apply(self, pair: Pair, drawn: Drawn) -> Pair:
+        size = tuple(max(1, int(n * drawn["factor"])) for n in pair.lr.shape[:2])
+        return replace(pair, lr=resize(pair.lr, size, drawn["method"]))
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """To the exact size that the pair asks for."""
+
+
+@register("operation", "fit", FitConfig)
+class Fit(_Resampling):
+    def __init__(self, config: FitConfig = FitConfig()):
+        self.config = config
+
+    def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
+        return {"method": pick_method(rng)}
+
+    def apply(self, pair: Pair, drawn: Drawn) -> Pair:
+        return replace(pair, lr=resize(pair.lr, pair.size, drawn["method"]))
