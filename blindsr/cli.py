@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 
 from blindsr import __version__
-from blindsr.commands import basis, estimate, restore, train
+from blindsr.commands import basis, degrade, estimate, restore, train
 from blindsr.commands.arguments import Parser
 from blindsr.commands.errors import INTERRUPTED, USER_ERROR, is_users, one_line
 
-COMMANDS = {"restore": restore, "estimate": estimate, "basis": basis, "train": train}
+COMMANDS = {"restore": restore, "estimate": estimate, "degrade": degrade, "basis": basis, "train": train}
 
 DESCRIPTION = """\
 Restore photos whose blur is unknown: a sharper, larger photo, the blur kernel that was found, and the noise level."""
@@ -26,6 +26,8 @@ examples:
   blindsr restore photo.png --kernel gaussian:1.6 --sigma 2.55
                                                  the blur is known: a Gaussian of width 1.6 (non-blind)
   blindsr estimate photo.jpg --scale 2           the kernel and the noise level alone
+  blindsr degrade photos/ --scale 4 --patch 72 --draws 10
+                                                 training pairs that look like real photos
   blindsr basis gaussian_21                      fit a PCA basis of blur kernels
   blindsr train tiny_restorer                    train a model
 

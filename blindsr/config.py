@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import yaml
 
 from blindsr.interfaces import BlindSRError
+from blindsr.resources import shipped
 
 T = TypeVar("T")
 
@@ -98,6 +99,19 @@ def convert(value: Any, hint: Any, where: str) -> Any:
     if isinstance(hint, type) and isinstance(value, hint) and not (hint in (int, float) and isinstance(value, bool)):
         return value
     raise ConfigError(f"{where}: expected {getattr(hint, '__name__', hint)}, found {value!r}")
+
+
+def find(kind: str, name_or_path: str) -> Path:
+    """The file that ``name_or_path`` means: a path, or the bare name of a shipped one in configs/``kind``."""
+    path = Path(name_or_path)
+    if path.exists() or path.suffix or path.name != name_or_path:
+        return path
+    folder = shipped("configs") / kind
+    path = folder / f"{name_or_path}.yaml"
+    if not path.exists():
+        known = [p.stem for p in folder.glob("*.yaml")]
+        raise ConfigError(f"{name_or_path}: no such {kind} configuration{nearest(name_or_path, known)}")
+    return path
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -100,3 +101,15 @@ def png(picture: Image.Image) -> bytes:
     data = io.BytesIO()
     picture.save(data, format="PNG")
     return data.getvalue()
+
+
+def contact_sheet(pictures: Sequence[np.ndarray], columns: int) -> Image.Image:
+    """``pictures`` (h, w, 3) uint8, all of one size, side by side in rows of ``columns``."""
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    gap = GAP // 4
+    sheet = Image.new("RGB", (columns * (width + gap) + gap, rows * (height + gap) + gap), PAPER)
+    for i, picture in enumerate(pictures):
+        at = (gap + i % columns * (width + gap), gap + i // columns * (height + gap))
+        sheet.paste(Image.fromarray(picture), at)
+    return sheet

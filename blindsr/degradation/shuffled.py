@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from blindsr import registry
-from blindsr.config import parse
 from blindsr.degradation.operation import Pair
 from blindsr.interfaces import BlindSRError, Degraded
 
@@ -35,21 +34,14 @@ class Step:
             raise ValueError("probability must be between 0 and 1")
 
 
-def parse_steps(value: Any, where: str) -> tuple[Step, ...]:
-    items = value if isinstance(value, (list, tuple)) else [value]
-    return tuple(
-        parse(Step, item if isinstance(item, Mapping) else {"op": item}, f"{where}[{i}]") for i, item in enumerate(items)
-    )
-
-
 @dataclass(frozen=True)
 class ShuffledConfig:
     """``first``, then ``steps``, then ``last``. With probability ``shuffle`` the steps come in random order; those
     whose operations are named in ``keep_order`` nevertheless in the order written."""
 
-    steps: tuple[Step, ...] = field(metadata={"parse": parse_steps})
-    first: tuple[Step, ...] = field(default=(), metadata={"parse": parse_steps})
-    last: tuple[Step, ...] = field(default=(), metadata={"parse": parse_steps})
+    steps: tuple[Step, ...]
+    first: tuple[Step, ...] = ()
+    last: tuple[Step, ...] = ()
     shuffle: float = 1.0
     keep_order: tuple[str, ...] = ()
 

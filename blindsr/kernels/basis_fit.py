@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from blindsr.config import ConfigError, load, nearest, parse
+from blindsr.config import find, load, parse
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.basis import KernelBasis, principal_components
 from blindsr.kernels.mixture import Mixture
 from blindsr.registry import as_mapping, build, parse_component
-from blindsr.resources import shipped
 
 MARKS = (5, 10, 16, 24, 32, 48, 64, 80, 96, 100, 128, 160, 192, 224, 256, 320)  # where a curve is printed
 _HELD_OUT = 5000  # fresh kernels of every family on which the finished basis is measured
@@ -43,13 +42,7 @@ def load_basis_config(name: str | Path) -> BasisConfig:
 
     Raises ConfigError when there is none or it is wrong.
     """
-    path = Path(name)
-    if not path.suffix and not path.is_file():
-        folder = shipped("configs") / "basis"
-        path = folder / f"{name}.yaml"
-        if not path.is_file():
-            known = (p.stem for p in folder.glob("*.yaml"))
-            raise ConfigError(f"{name}: no such basis configuration{nearest(str(name), known)}")
+    path = find("basis", str(name))
     return parse(BasisConfig, load(path), path.stem)
 
 

@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from blindsr import config, resources
+from blindsr import config
 from blindsr.training.settings import TrainConfig
 
 
 def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a training configuration: a path, or the bare name of a shipped one."""
-    path = Path(name_or_path)
-    if not path.exists() and path.suffix == "" and path.name == name_or_path:
-        folder = resources.shipped("configs") / "train"
-        path = folder / f"{name_or_path}.yaml"
-        if not path.exists():
-            known = [p.stem for p in folder.glob("*.yaml")]
-            raise config.ConfigError(
-                f"{name_or_path}: no such training configuration{config.nearest(path.stem, known)}"
-            )
+    path = config.find("train", name_or_path)
     return config.parse(TrainConfig, config.override(config.load(path), overrides), path.name)
 
 

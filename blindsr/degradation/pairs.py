@@ -1,0 +1,147 @@
+"""Folders of training pairs: sharp photos in, PNG pairs and a manifest out; resumable, by any number of processes."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from blindsr import images, registry
+from blindsr.degradation.shuffled import Shuffled, ShuffledConfig
+from blindsr.interfaces import BlindSRError
+
+MANIFEST = "manifest.jsonl"
+CHUNK = 16  # draws of one photo that a process takes at a time
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """What a pair depends on, beside its photo and the number of its draw. ``patch`` is the side of the
+    low-resolution patch, 0 for whole photos; ``digest`` tells one configuration from another."""
+
+    scale: int
+    patch: int
+    seed: int
+    digest: str
+
+
+def digest(config: ShuffledConfig) -> str:
+    """Eight hexadecimal digits of a configuration."""
+    return f"{zlib.crc32(json.dumps(registry.as_mapping(config), sort_keys=True).encode()):08x}"
+
+
+def pair_name(source: Path, draw: int, draws: int) -> str:
+    """The file name of a pair, without suffix: that of the photo, and the draw where there are several."""
+    return source.stem if draws == 1 else f"{source.stem}_{draw:04d}"
+
+
+def rng_of(settings: PairSettings, source: Path, draw: int) -> np.random.Generator:
+    """The generator of one pair: it depends on the seed, the photo's name and the draw, and on nothing else."""
+    return np.random.default_rng((settings.seed, zlib.crc32(source.name.encode()), draw))
+
+
+@dataclass(frozen=True)
+class Task:
+    """Some draws of one photo."""
+
+    source: Path
+    draws: tuple[int, ...]
+
+
+class PairWriter:
+    """Writes pairs to ``out``/lr and ``out``/hr, and a line for each, in the order in which they get done, to
+    ``out``/manifest.jsonl; with ``record`` the line holds what was drawn."""
+
+    def __init__(self, config: ShuffledConfig, settings: PairSettings, draws: int, out: Path, record: bool, max_pixels: int):
+        self.config, self.settings, self.draws, self.out, self.record = config, settings, draws, out, record
+        self.max_pixels = max_pixels
+
+    def line(self, source: Path, draw: int) -> dict[str, Any]:
+        """What the manifest says of a pair, but for the record."""
+        name = pair_name(source, draw, self.draws) + ".png"
+        return {"lr": f"lr/{name}", "hr": f"hr/{name}", "source": str(source), "draw": draw, "grid": "centre"} | asdict(
+            self.settings
+        )
+
+    def missing(self, sources: Sequence[Path], done: Sequence[Mapping[str, Any]]) -> list[Task]:
+        """The work that ``done``, the lines of a manifest, leaves. A pair counts as done when both of its files are
+        there. Raises BlindSRError where the manifest tells of other settings: its pairs would be mixed with these."""
+        known = {line["lr"]: line for line in done}
+        tasks = []
+        for source in sources:
+            left = []
+            for draw in range(self.draws):
+                wanted = self.line(source, draw)
+                found = known.get(wanted["lr"])
+                if found and {k: found.get(k) for k in wanted} != wanted:
+                    raise BlindSRError(
+                        f"{self.out}: holds pairs of other photos or settings ({wanted['lr']}); choose another --out"
+                    )
+                if not (found and all((self.out / found[part]).exists() for part in ("lr", "hr"))):
+                    left.append(draw)
+            tasks += [Task(source, tuple(left[i : i + CHUNK])) for i in range(0, len(left), CHUNK)]
+        return tasks
+
+    def work(self, task: Task) -> list[dict[str, Any]]:
+        """Make the pairs of a task; the lines for the manifest."""
+        hr = images.to_float(images.read(task.source, max_pixels=self.max_pixels).pixels)
+        shuffled, lines = Shuffled(self.config), []
+        for draw in task.draws:
+            made = shuffled(hr, self.settings.scale, rng_of(self.settings, task.source, draw), self.settings.patch)
+            line = self.line(task.source, draw)
+            for part, pixels in (("hr", made.hr), ("lr", made.lr)):
+                photo = images.Photo(images.from_float(pixels, np.uint8))
+                images.write(self.out / line[part], photo, overwrite=True)
+            lines.append(line | ({"record": made.record} if self.record else {}))
+        return lines
+
+    def run(self, tasks: Sequence[Task], processes: int) -> Iterator[tuple[Task, int, Exception | None]]:
+        """Do the tasks, here or by so many processes, and write the manifest; yields each task as it ends, with the
+        number of its pairs and, where it failed, the reason."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        with open(self.out / MANIFEST, "a", encoding="utf-8") as manifest:
+            for task, lines, error in self._results(tasks, processes):
+                manifest.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+                manifest.flush()
+                yield task, len(lines), error
+
+    def _results(self, tasks: Sequence[Task], processes: int) -> Iterator[tuple[Task, list, Exception | None]]:
+        if processes == 1 or len(tasks) == 1:
+            for task in tasks:
+                try:
+                    yield task, self.work(task), None
+                except Exception as error:
+                    yield task, [], error
+            return
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(processes, context, initializer=_one_thread) as pool:
+            running = {pool.submit(self.work, task): task for task in tasks}
+            try:
+                for future in as_completed(running):
+                    error = future.exception()
+                    yield running[future], [] if error else future.result(), error
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_thread() -> None:
+    """Processes share the cores already; and Ctrl-C is for the parent to answer."""
+    import signal
+
+    import cv2
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
