@@ -22,7 +22,7 @@ Shapes and units, everywhere inside the package:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor, nn
@@ -98,14 +98,46 @@ class Degraded:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-class Degradation(Protocol):
+@dataclass(frozen=True)
+class Batch:
+    """Training pairs of one ``scale``: ``x`` (B, 3, H, W) and ``y`` (B, 3, H/s, W/s) on ``grid``; the kernels ``k``
+    (B, 1, h, w) and noise levels ``sigma`` (B,), both None where no single true ones exist; ``context``:
+    low-resolution pictures of the same blur and noise to make the first estimate from."""
+
+    x: Tensor
+    y: Tensor
+    k: Tensor | None
+    sigma: Tensor | None
+    scale: int
+    grid: Grid = "corner"
+    context: Tensor | None = None
+
+
+class Degradation:
     """Makes low-resolution photos from sharp ones, with all randomness from ``rng``."""
+
+    kernel_size: int | None = None
+    """Side of the kernels that its batches tell; None when they tell none."""
 
     def __call__(self, hr: np.ndarray, scale: int, rng: np.random.Generator) -> Degraded:
         """One photo ``hr`` (H, W, C), for files."""
+        raise NotImplementedError
 
-    def batch(self, x: Tensor, scale: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """``x`` (B, C, H, W), for training: y on the corner grid, kernels (B, 1, h, w) and sigma (B,)."""
+    def batch(self, x: Tensor, scale: int, rng: np.random.Generator) -> Batch:
+        """``x`` (B, C, H, W), for training; the answer is smaller by :meth:`margin` on every side."""
+        raise NotImplementedError
+
+    def margin(self, scale: int) -> int:
+        """Low-resolution pixels that a batch loses on every side."""
+        return 0
+
+    def parts(self) -> tuple[Degradation, ...]:
+        """Itself, or the degradations that it mixes."""
+        return (self,)
+
+    def choose(self, rng: np.random.Generator) -> Degradation:
+        """The part that makes the next batch."""
+        return self
 
 
 class Restorer(nn.Module):

@@ -11,7 +11,12 @@ from blindsr.config import ConfigError
 from blindsr.interfaces import Estimate, Estimator, Restorer
 
 # What the components without usable defaults need.
-NEEDED = {"mixture": {"components": ["gaussian", "motion"]}, "classical": {"kernels": "gaussian"}}
+NEEDED = {
+    "mixture": {"components": ["gaussian", "motion"]},
+    "classical": {"kernels": "gaussian"},
+    "shuffled": {"steps": [{"op": "fit"}]},
+    "mixed": {"parts": [{"name": "classical", "kernels": "gaussian"}, {"name": "shuffled", "steps": [{"op": "fit"}]}]},
+}
 ALL = [(kind, name) for kind in registry.PACKAGES for name in registry.names(kind)]
 
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from blindsr import registry
-from blindsr.interfaces import Degraded
+from blindsr.interfaces import Batch, Degradation, Degraded
 from blindsr.ops.filtering import blur
 from blindsr.ops.resize import decimate
 
@@ -43,12 +43,13 @@ class ClassicalConfig:
 
 
 @registry.register("degradation", "classical", ClassicalConfig)
-class Classical:
+class Classical(Degradation):
     """Draws kernels and noise levels, and applies them."""
 
     def __init__(self, config: ClassicalConfig):
         self.config = config
         self.kernels = registry.build(config.kernels)
+        self.kernel_size = self.kernels.size
 
     def draw(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """``n`` kernels (n, h, w) and noise levels (n,) in [0, 1], float32."""
@@ -57,11 +58,11 @@ class Classical:
         sigma[rng.random(n) < self.config.noiseless] = 0
         return self.kernels.sample(n, rng).astype(np.float32), sigma.astype(np.float32)
 
-    def batch(self, x: Tensor, scale: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Degrade ``x`` (B, C, H, W): returns y, the kernels (B, 1, h, w) and sigma (B,)."""
+    def batch(self, x: Tensor, scale: int, rng: np.random.Generator) -> Batch:
+        """Degrade ``x`` (B, C, H, W), circularly: nothing is lost at the borders."""
         kernels, sigma = (torch.from_numpy(a) for a in self.draw(len(x), rng))
         k = kernels[:, None]
-        return self.apply(x, k, sigma, scale, rng), k, sigma
+        return Batch(x, self.apply(x, k, sigma, scale, rng), k, sigma, scale)
 
     def apply(self, x: Tensor, k: Tensor, sigma: Tensor, scale: int, rng: np.random.Generator) -> Tensor:
         """Degrade ``x`` (B, C, H, W) by given kernels (B, 1, h, w) and noise levels (B,); ``rng`` draws the noise."""
@@ -77,10 +78,10 @@ class Classical:
         record = {"name": "classical", "scale": scale, "rng": rng.bit_generator.state}
         hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
         x = torch.from_numpy(np.ascontiguousarray(hr.transpose(2, 0, 1)))[None]
-        y, k, sigma = self.batch(x, scale, rng)
-        record |= {"kernel": k[0, 0].tolist(), "sigma_255": float(sigma[0]) * 255}
-        lr = y[0].numpy().transpose(1, 2, 0)
-        return Degraded(lr, hr, k[0, 0].numpy(), float(sigma[0]), "corner", record)
+        made = self.batch(x, scale, rng)
+        kernel, sigma = made.k[0, 0].numpy(), float(made.sigma[0])
+        record |= {"kernel": kernel.tolist(), "sigma_255": sigma * 255}
+        return Degraded(made.y[0].numpy().transpose(1, 2, 0), hr, kernel, sigma, "corner", record)
 
     def replay(self, hr: np.ndarray, record: Mapping[str, Any]) -> Degraded:
         """The sample that ``record`` tells of, bit for bit, from the same ``hr`` under the same configuration."""

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from blindsr import registry
 from blindsr.degradation.operation import Pair
-from blindsr.interfaces import BlindSRError, Degraded
+from blindsr.interfaces import Batch, BlindSRError, Degradation, Degraded
 
 JITTER = 8  # low-resolution pixels: a patch must not always begin where a JPEG block does
 
@@ -69,7 +71,7 @@ def op_name(step: Step) -> str:
 
 
 @registry.register("degradation", "shuffled", ShuffledConfig)
-class Shuffled:
+class Shuffled(Degradation):
     """Draws a sequence of operations, and applies or replays it."""
 
     def __init__(self, config: ShuffledConfig):
@@ -131,6 +133,16 @@ class Shuffled:
             record["crop"] = [*first, *last]
         record["steps"] = self.draw(scale, rng)
         return replay(hr, record)
+
+    def batch(self, x: Tensor, scale: int, rng: np.random.Generator) -> Batch:
+        """Degrade ``x`` (B, 3, H, W), each by a draw of its own, and cut the margin off."""
+        m = self.margin(scale)
+        made = [self(hr.permute(1, 2, 0).numpy(), scale, rng) for hr in x]
+        lr = np.stack([d.lr[m : d.lr.shape[0] - m, m : d.lr.shape[1] - m] for d in made])
+        m *= scale
+        hr = np.stack([d.hr[m : d.hr.shape[0] - m, m : d.hr.shape[1] - m] for d in made])
+        x, y = (torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2))) for a in (hr, lr))
+        return Batch(x, y, None, None, scale, "centre")
 
     def replay(self, hr: np.ndarray, record: Mapping[str, Any]) -> Degraded:
         """The pair that ``record`` tells of, bit for bit, from the same ``hr``."""

@@ -7,7 +7,7 @@ uninterrupted one would, without any state to save.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -16,23 +16,10 @@ import torch
 from torch import Tensor
 
 from blindsr import images, registry
-from blindsr.interfaces import BlindSRError
+from blindsr.interfaces import Batch, BlindSRError
 from blindsr.training.settings import DataConfig
 
 CACHE_BYTES = 2 * 1024**3
-
-
-@dataclass(frozen=True)
-class Batch:
-    """``x`` (B, 3, H, W), ``y`` (B, 3, H/s, W/s), ``k`` (B, 1, h, w), ``sigma`` (B,), all of one ``scale``;
-    ``context``: low-resolution pictures of the same blur and noise to make the first estimate from."""
-
-    x: Tensor
-    y: Tensor
-    k: Tensor
-    sigma: Tensor
-    scale: int
-    context: Tensor | None = None
 
 
 class PhotoFolder:
@@ -91,14 +78,19 @@ class BatchSource:
         rng = np.random.default_rng((self.seed, step))
         scale = int(rng.choice(self.config.scales))
         side, surround = self.config.side(scale), self.config.surround(scale)
-        around = torch.stack([self._patch(surround, rng) for _ in range(self.config.batch)])
-        y, k, sigma = self.degradation.batch(around, scale, rng)
-        if not self.config.context:
-            return Batch(around, y, k, sigma, scale)
+        degradation = self.degradation.choose(rng)
+        if degradation.margin(scale):  # what has no kernel cannot be made again for a smaller piece
+            surround = side
+        lost = 2 * degradation.margin(scale) * scale
+        around = torch.stack([self._patch(surround + lost, rng) for _ in range(self.config.batch)])
+        made = degradation.batch(around, scale, rng)
+        if surround == side:
+            return made
         # The patch is blurred by itself: circular as the model has it, not cut from a blurred photo.
         at = (surround - side) // 2
         x = around[..., at : at + side, at : at + side].contiguous()
-        return Batch(x, self.degradation.apply(x, k, sigma, scale, rng), k, sigma, scale, context=y)
+        y = degradation.apply(x, made.k, made.sigma, scale, rng)
+        return replace(made, x=x, y=y, context=made.y)
 
     def _patch(self, side: int, rng: np.random.Generator) -> Tensor:
         for _ in range(100):
@@ -115,24 +107,26 @@ class BatchSource:
 
 
 def validation_batches(config: DataConfig, paths: Sequence[Path]) -> list[Batch]:
-    """One batch per scale: the middles of the held-back photos under kernels and noise levels that are the same
-    for every run, whatever its seed."""
+    """One batch per scale, and per part of a mixed degradation: the middles of the held-back photos under kernels and
+    noise levels that are the same for every run, whatever its seed."""
     photos = PhotoFolder(paths)
-    degradation = registry.build(config.degradation)
     side = config.validation_patch // 12 * 12  # a multiple of every scale
-    crops = []
-    for index in range(len(photos)):
-        pixels = photos.pixels(index)
-        if pixels is None or min(pixels.shape[:2]) < side:
-            continue
-        top, left = ((n - side) // 2 for n in pixels.shape[:2])
-        crops.append(images.to_float(pixels[top : top + side, left : left + side]).transpose(2, 0, 1))
-    if not crops:
-        raise BlindSRError(f"no held-back photo is readable and at least {side} pixels a side")
-    x = torch.from_numpy(np.ascontiguousarray(np.stack(crops)))
     batches = []
-    for scale in config.scales:
-        rng = np.random.default_rng((0, 1_000_000_007, scale))
-        y, k, sigma = degradation.batch(x, scale, rng)
-        batches.append(Batch(x, y, k, sigma, scale))
+    for degradation in registry.build(config.degradation).parts():
+        for scale in config.scales:
+            whole = side + 2 * degradation.margin(scale) * scale
+            crops = [middle(pixels, whole) for pixels in map(photos.pixels, range(len(photos))) if pixels is not None]
+            crops = [c for c in crops if c is not None]
+            if not crops:
+                raise BlindSRError(f"no held-back photo is readable and at least {whole} pixels a side")
+            rng = np.random.default_rng((0, 1_000_000_007, scale))
+            batches.append(degradation.batch(torch.from_numpy(np.stack(crops)), scale, rng))
     return batches
+
+
+def middle(pixels: np.ndarray, side: int) -> np.ndarray | None:
+    """The middle ``side`` pixels of (H, W, 3) as (3, side, side) float32; None when the photo is smaller."""
+    if min(pixels.shape[:2]) < side:
+        return None
+    top, left = ((n - side) // 2 for n in pixels.shape[:2])
+    return images.to_float(pixels[top : top + side, left : left + side]).transpose(2, 0, 1)

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blindsr.evaluation.metrics import kernel_distance
-from blindsr.interfaces import Estimate, Iterate, Restoration
-from blindsr.training.data import Batch
+from blindsr.interfaces import Batch, Estimate, Iterate, Restoration
 from blindsr.training.settings import LossConfig
+
+CUT = 12  # high-resolution pixels: the radius of the largest kernel of the shipped models
 
 
 def estimate_loss(estimate: Estimate | Iterate, batch: Batch, config: LossConfig) -> Tensor:
@@ -22,13 +23,22 @@ def estimate_loss(estimate: Estimate | Iterate, batch: Batch, config: LossConfig
     return loss
 
 
+def image_loss(x: Tensor, batch: Batch) -> Tensor:
+    """L1 between ``x`` and the sharp pictures. What was cut from a larger degraded picture is not circular, as the
+    data step takes it to be; there the border does not count."""
+    if batch.k is None:
+        x, sharp = (t[..., CUT:-CUT, CUT:-CUT] for t in (x, batch.x))
+        return F.l1_loss(x, sharp)
+    return F.l1_loss(x, batch.x)
+
+
 def restoration_loss(result: Restoration, batch: Batch, config: LossConfig) -> Tensor:
     """The sum over the loops, the last with weight 1 and the earlier ones with ``config.earlier``; the
-    terms of the estimate count where a code was estimated."""
+    terms of the estimate count where a kernel was estimated and the true one is known."""
     total = torch.zeros((), device=batch.y.device)
     for i, iterate in enumerate(result.iterates):
-        loss = config.image * F.l1_loss(iterate.x, batch.x) if config.image else torch.zeros_like(total)
-        if iterate.code is not None:
+        loss = config.image * image_loss(iterate.x, batch) if config.image else torch.zeros_like(total)
+        if iterate.code is not None and batch.k is not None:
             loss = loss + estimate_loss(iterate, batch, config)
         total = total + loss * (1.0 if i == len(result.iterates) - 1 else config.earlier)
     return total

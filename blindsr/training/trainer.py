@@ -19,12 +19,13 @@ from tqdm import tqdm
 
 from blindsr import checkpoints, registry
 from blindsr.alternating import AlternatingSR, new_model
-from blindsr.interfaces import BlindSRError
-from blindsr.training.data import Batch, BatchSource, split, validation_batches
-from blindsr.training.log import Log, draw_curves
-from blindsr.training.losses import estimate_loss, restoration_loss
-from blindsr.training.settings import PARTS, ScheduleConfig, TrainConfig
+from blindsr.interfaces import Batch, BlindSRError
+from blindsr.ops.fourier import grid_shift
 from blindsr.restorers.resunet import ResUNet
+from blindsr.training.data import BatchSource, split, validation_batches
+from blindsr.training.log import Log, draw_curves
+from blindsr.training.losses import CUT, estimate_loss, restoration_loss
+from blindsr.training.settings import PARTS, ScheduleConfig, TrainConfig
 from blindsr.training.state import load_state, save_state
 from blindsr.training.validation import validate
 
@@ -70,10 +71,18 @@ class Trainer:
 
     def _check_sizes(self) -> None:
         """Kernels, basis and patches must fit each other; better said now than in the first step."""
-        size = self.source.degradation.kernels.size
+        sizes = [part.kernel_size for part in self.source.degradation.parts()]
+        if None in sizes and set(self.config.train) in ({"restorer"}, {"initial"}):
+            raise BlindSRError(
+                f"training {self.config.train[0]} alone needs true kernels; leave the shuffled degradation out"
+            )
         basis = self.model.basis
-        if basis is not None and basis.size != size:
-            raise BlindSRError(f"the kernels drawn have {size} pixels a side, the basis {basis.size}; make them alike")
+        for size in filter(None, sizes):
+            if basis is not None and basis.size != size:
+                raise BlindSRError(
+                    f"the kernels drawn have {size} pixels a side, the basis {basis.size}; make them alike"
+                )
+        size = max((s or 2 * CUT + 1 for s in sizes))
         smallest = min(
             min(self.config.data.side(s) for s in self.config.data.scales), self.config.data.validation_patch
         )
@@ -95,10 +104,11 @@ class Trainer:
             if train == {"initial"}:
                 return estimate_loss(model.first_estimate(batch.y, batch.scale), batch, weights)
             told = train == {"restorer"} or golden_draw(step) < self.config.true_kernel
-            if told and "restorer" in train:
+            if told and "restorer" in train and batch.k is not None:
                 return restoration_loss(model(batch.y, batch.scale, batch.k, batch.sigma), batch, weights)
             first = None if batch.context is None else model.first_estimate(batch.context, batch.scale)
-            result = model(batch.y, batch.scale, first=first, finish=weights.image > 0)
+            shift = grid_shift(batch.grid, batch.scale)
+            result = model(batch.y, batch.scale, shift=shift, first=first, finish=weights.image > 0)
             return restoration_loss(result, batch, weights)
 
     def train_step(self) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import torch
 
 from blindsr.alternating import AlternatingSR
 from blindsr.evaluation.metrics import kernel_distance, psnr
+from blindsr.interfaces import Batch, Estimate, Iterate
+from blindsr.ops.fourier import grid_shift
 from blindsr.ops.resize import bicubic_enlarge
-from blindsr.training.data import Batch
 
 
 @torch.no_grad()
@@ -20,30 +21,37 @@ def validate(model: AlternatingSR, batches: Sequence[Batch], autocast, restore: 
     report: dict[str, float] = {}
     for batch in batches:
         s, border = batch.scale, batch.scale**2
+        part = "" if batch.k is not None else " unknown"
 
-        def note(name: str, value: torch.Tensor, s: int = s) -> None:
-            report[f"x{s} {name}"] = round(float(value.mean()), 4)
+        def note(name: str, value: torch.Tensor, prefix: str = f"x{s}{part}") -> None:
+            report[f"{prefix} {name}"] = round(float(value.mean()), 4)
+
+        def quality(x: torch.Tensor, batch: Batch = batch, border: int = border) -> torch.Tensor:
+            return psnr(x.float().clamp(0, 1), batch.x, border)
+
+        def judge(i: int, estimate: Estimate | Iterate, note=note, batch: Batch = batch) -> None:
+            if batch.k is None:
+                return
+            error = kernel_distance(estimate.kernel, batch.k)
+            note(f"kernel error {i}", error)
+            if estimate.doubt is not None:
+                note(f"doubt error {i}", (estimate.doubt - error).abs())
 
         with autocast():
             if restore:
-                note("psnr bicubic", psnr(bicubic_enlarge(batch.y, s, "corner").clamp(0, 1), batch.x, border))
-                sharp = model(batch.y, s, batch.k, batch.sigma).x
-                note("psnr true kernel", psnr(sharp.float().clamp(0, 1), batch.x, border))
+                note("psnr bicubic", quality(bicubic_enlarge(batch.y, s, batch.grid)))
+            if restore and batch.k is not None:
+                note("psnr true kernel", quality(model(batch.y, s, batch.k, batch.sigma).x))
             if model.blind and restore:
-                result = model(batch.y, s)
-                for i, iterate in enumerate(result.iterates, 1):
-                    note(f"psnr blind {i}", psnr(iterate.x.float().clamp(0, 1), batch.x, border))
-                    error = kernel_distance(iterate.kernel, batch.k)
-                    note(f"kernel error {i}", error)
-                    if iterate.doubt is not None:
-                        note(f"doubt error {i}", (iterate.doubt - error).abs())
-                note("sigma error", 255 * (result.sigma - batch.sigma).abs())
+                iterates = model(batch.y, s, shift=grid_shift(batch.grid, s)).iterates
+                for i, iterate in enumerate(iterates, 1):
+                    note(f"psnr blind {i}", quality(iterate.x))
+                    judge(i, iterate)
+                last: Estimate | Iterate = iterates[-1]
             elif model.blind:
-                estimate = model.first_estimate(batch.y, s)
-                error = kernel_distance(estimate.kernel, batch.k)
-                note("kernel error 1", error)
-                if estimate.doubt is not None:
-                    note("doubt error 1", (estimate.doubt - error).abs())
-                note("sigma error", 255 * (estimate.sigma - batch.sigma).abs())
+                last = model.first_estimate(batch.y, s)
+                judge(1, last)
+            if model.blind and batch.sigma is not None:
+                note("sigma error", 255 * (last.sigma - batch.sigma).abs())
     model.train()
     return report

@@ -1,0 +1,62 @@
+"""Several degradations in turn, for training data that is partly classical and partly as real photos are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from blindsr import registry
+from blindsr.interfaces import Batch, Degradation, Degraded
+
+
+def parse_parts(value: Any, where: str) -> tuple[Any, ...]:
+    items = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(registry.parse_component("degradation")(item, f"{where}[{i}]") for i, item in enumerate(items))
+
+
+@dataclass(frozen=True)
+class MixedConfig:
+    """One of ``parts`` is drawn for every batch, because a batch has one grid, with probabilities in the ratio of
+    ``weights`` (none: alike)."""
+
+    parts: tuple[Any, ...] = field(metadata={"parse": parse_parts})
+    weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ValueError("parts: name at least one degradation")
+        if self.weights and len(self.weights) != len(self.parts):
+            raise ValueError(f"weights: {len(self.weights)} for {len(self.parts)} parts")
+        if any(w < 0 for w in self.weights) or (self.weights and sum(self.weights) == 0):
+            raise ValueError("weights may not be negative, and not all of them 0")
+
+
+@registry.register("degradation", "mixed", MixedConfig)
+class Mixed(Degradation):
+    """See its configuration."""
+
+    def __init__(self, config: MixedConfig):
+        self.config = config
+        self._parts = tuple(registry.build(part) for part in config.parts)
+        weights = np.array(config.weights or [1.0] * len(self._parts))
+        self._shares = weights / weights.sum()
+
+    def parts(self) -> tuple[Degradation, ...]:
+        return tuple(pure for part in self._parts for pure in part.parts())
+
+    def choose(self, rng: np.random.Generator) -> Degradation:
+        return self._parts[int(rng.choice(len(self._parts), p=self._shares))].choose(rng)
+
+    def __call__(self, hr: np.ndarray, scale: int, rng: np.random.Generator) -> Degraded:
+        return self.choose(rng)(hr, scale, rng)
+
+    def batch(self, x: Tensor, scale: int, rng: np.random.Generator) -> Batch:
+        """By one of the parts; :meth:`choose` first where its margin matters."""
+        return self.choose(rng).batch(x, scale, rng)
+
+    def margin(self, scale: int) -> int:
+        """The largest of the parts'."""
+        return max(part.margin(scale) for part in self._parts)
