@@ -9,17 +9,23 @@ import numpy as np
 from torch import Tensor
 
 from blindsr import registry
+from blindsr.config import find, load
 from blindsr.interfaces import Batch, Degradation, Degraded
 
 
 def parse_parts(value: Any, where: str) -> tuple[Any, ...]:
-    items = value if isinstance(value, (list, tuple)) else [value]
-    return tuple(registry.parse_component("degradation")(item, f"{where}[{i}]") for i, item in enumerate(items))
+    """Degradations, each written out or as the name of a file in configs/degradation."""
+    parts = []
+    for i, item in enumerate(value if isinstance(value, (list, tuple)) else [value]):
+        if isinstance(item, str) and item not in registry.names("degradation"):
+            item = load(find("degradation", item))
+        parts.append(registry.parse_component("degradation")(item, f"{where}[{i}]"))
+    return tuple(parts)
 
 
 @dataclass(frozen=True)
 class MixedConfig:
-    """One of ``parts`` is drawn for every batch, because a batch has one grid, with probabilities in the ratio of
+    """One of ``parts`` (written out, or names of files in configs/degradation) is drawn for every batch, because a batch has one grid, with probabilities in the ratio of
     ``weights`` (none: alike)."""
 
     parts: tuple[Any, ...] = field(metadata={"parse": parse_parts})

@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,3 +115,23 @@ def test_configurations_say_what_is_wrong():
     with pytest.raises(config.ConfigError, match="probability must be"):
         parse({"name": "shuffled", "steps": [{"op": "fit", "probability": 2}]}, "mine")
     assert Step(registry.parse_component("operation")("fit", "x")).probability == 1
+
+
+def test_a_mixture_takes_one_part_for_a_batch():
+    parse = registry.parse_component("degradation")
+    part = {"name": "classical", "kernels": "gaussian"}
+    mixed = registry.build(parse({"name": "mixed", "weights": [1, 3], "parts": ["bsrgan", part]}, "m"))
+    x = torch.rand(2, 3, 240, 240)
+    shares = Counter()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        chosen = mixed.choose(rng)
+        shares[chosen.kernel_size] += 1
+        if seed < 4:
+            made = chosen.batch(x, 2, rng)
+            side = 240 - 4 * chosen.margin(2)
+            assert made.x.shape[-1] == side and made.y.shape[-1] == side // 2
+            assert (made.k is None) == (made.grid == "centre")
+    assert shares[None] + shares[25] == 40 and 3 <= shares[None] <= 18
+    with pytest.raises(config.ConfigError, match="2 parts"):
+        parse({"name": "mixed", "weights": [1], "parts": ["bsrgan", part]}, "m")

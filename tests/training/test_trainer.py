@@ -113,6 +113,31 @@ def test_starting_weights_come_from_checkpoints(photos, tmp_path):
         Trainer(toy(photos, "tiny", f"start_from=[{file}]", "model.restorer.hidden=5"), tmp_path / "c")
 
 
+MIXED = (
+    "data.degradation={name: mixed, weights: [1, 1], parts: [bsrgan, {name: classical, kernels: "
+    "{name: gaussian, size: 25}}]}"
+)
+
+
+def test_shuffled_samples_are_mixed_in(photos, tmp_path):
+    """They have no kernel, lie on another grid, and teach the restorer nevertheless."""
+    sizes = ("data.scales=[1, 2]", "data.patch=32", "data.context=40", "data.validation_patch=36")
+    trainer = Trainer(toy(photos, "tiny", MIXED, *sizes, "schedule.iterations=6"), tmp_path / "a")
+    batches = [trainer.source.batch(step) for step in range(12)]
+    shuffled = [b for b in batches if b.k is None]
+    assert 2 <= len(shuffled) <= 10
+    for b in shuffled:
+        assert b.grid == "centre" and b.sigma is None and b.context is None
+        assert b.x.shape == (2, 3, 32, 32) and b.y.shape == (2, 3, 32 // b.scale, 32 // b.scale)
+    trainer.run()
+    assert trainer.skipped == 0
+    report = [e for e in read_lines(tmp_path / "a" / "log.jsonl") if "validation" in e][-1]["validation"]
+    assert {"x2 unknown psnr blind 3", "x2 psnr true kernel", "x2 kernel error 3"} <= set(report)
+    assert not any("unknown kernel" in name for name in report)
+    with pytest.raises(BlindSRError, match="needs true kernels"):
+        Trainer(toy(photos, "tiny_restorer", MIXED, *sizes), tmp_path / "b")
+
+
 def test_samples_depend_on_seed_and_step_alone(photos, tmp_path):
     source = Trainer(toy(photos), tmp_path).source
     a, b, c = source.batch(7), source.batch(7), source.batch(8)

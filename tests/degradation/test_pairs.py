@@ -1,0 +1,103 @@
+"""Folders of pairs: the same whoever makes them, and whenever they are stopped."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blindsr import cli
+from blindsr.degradation.shuffled import replay
+from blindsr.evaluation.jsonl import read_lines
+from blindsr.images import from_float, read, to_float
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i, side in enumerate((60, 72)):
+        coarse = rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(coarse).resize((side, side), Image.BICUBIC).save(folder / f"{i}.png")
+    return folder
+
+
+def degrade(photos, out, *more: str) -> int:
+    return cli.main(["degrade", str(photos), "--scale", "2", "--draws", "3", "--patch", "16", "--out", str(out), *more])
+
+
+def contents(out) -> dict[str, bytes]:
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.glob("*/*.png"))}
+
+
+def test_the_same_whoever_makes_them(photos, tmp_path, capsys):
+    """By one process, by two, or in two goes after a loss: the same files."""
+    assert degrade(photos, tmp_path / "one", "--jobs", "1") == 0
+    assert "6 pairs made" in capsys.readouterr().out
+    assert degrade(photos, tmp_path / "two", "--jobs", "2") == 0
+    whole = contents(tmp_path / "one")
+    assert len(whole) == 12 and contents(tmp_path / "two") == whole
+    (tmp_path / "one" / "lr" / "1_0002.png").unlink()
+    capsys.readouterr()
+    assert degrade(photos, tmp_path / "one", "--jobs", "1") == 0
+    assert "1 pairs made, 5 were there already" in capsys.readouterr().out
+    assert contents(tmp_path / "one") == whole
+
+
+def test_the_manifest_replays_every_pair(photos, tmp_path):
+    out = tmp_path / "pairs"
+    assert degrade(photos, out, "--record", "--jobs", "1") == 0
+    lines = read_lines(out / "manifest.jsonl")
+    assert len(lines) == 6
+    for line in lines:
+        made = replay(to_float(read(line["source"]).pixels), line["record"])
+        assert line["grid"] == "centre" and line["scale"] == 2
+        for part, pixels in (("lr", made.lr), ("hr", made.hr)):
+            np.testing.assert_array_equal(read(out / line[part]).pixels, from_float(pixels, np.uint8))
+
+
+def test_other_settings_are_not_mixed_in(photos, tmp_path, capsys):
+    out = tmp_path / "pairs"
+    assert degrade(photos, out, "--jobs", "1") == 0
+    before = contents(out)
+    assert degrade(photos, out, "--jobs", "1", "--seed", "1") == 2
+    assert "holds pairs of other photos or settings" in capsys.readouterr().err
+    assert contents(out) == before
+
+
+def test_a_bad_photo_stops_nobody(photos, tmp_path, capsys):
+    (photos / "broken.png").write_bytes(b"none")
+    Image.new("RGB", (20, 90)).save(photos / "small.png")
+    assert degrade(photos, tmp_path / "pairs", "--jobs", "1") == 2
+    said = capsys.readouterr()
+    assert "6 pairs made" in said.out and "broken.png" in said.err
+    assert "12 short of the 32 that are needed at ×2; use a larger photo or a smaller patch" in said.err
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (["--config", "bsrgn"], "did you mean 'bsrgan'"),
+        (["--without", "kamera"], "no operation is called 'kamera'"),
+        (["--seed", "-1"], "not negative"),
+    ],
+)
+def test_mistakes_are_one_line(photos, tmp_path, capsys, options, message):
+    assert degrade(photos, tmp_path / "pairs", *options) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.count("\n") == 1
+    assert not (tmp_path / "pairs").exists()
+
+
+def test_sheets_show_24_draws(photos, tmp_path):
+    assert degrade(photos, tmp_path / "look", "--sheet") == 0
+    sheet = Image.open(tmp_path / "look" / "0_sheet.png")
+    assert sheet.size == (4 + 6 * (32 + 4), 4 + 4 * (32 + 4))
+    assert not (tmp_path / "look" / "lr").exists()
+
+
+def test_record_is_json(photos, tmp_path):
+    assert degrade(photos, tmp_path / "pairs", "--jobs", "1", "--config", "bsrgan_plus", "--record") == 0
+    for line in (tmp_path / "pairs" / "manifest.jsonl").read_text().splitlines():
+        assert [s for s in json.loads(line)["record"]["steps"]][-1]["op"] == "jpeg"
