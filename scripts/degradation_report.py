@@ -3,10 +3,10 @@
     python scripts/degradation_report.py photo.png --out docs/degradation
     python scripts/degradation_report.py photo.png --against folder --out docs/degradation
 
-Five figures of the low-resolution picture over many draws, camera noise off, the middle 320x320 pixels of the photo at x4:
-mean, variance, gradient energy, energy of high frequencies, and blockiness. FOLDER holds low-resolution pictures (80x80)
-that another program made of the same pixels. Kolmogorov-Smirnov distances say how far the two are apart; for samples of
-one distribution, 500 each, 19 of 20 distances are below 0.086.
+Five figures of the low-resolution picture over many draws, camera noise off, the middle 320x320 pixels of the photo at
+x4: mean, variance, gradient energy, energy of high frequencies, and blockiness. FOLDER holds low-resolution pictures
+(80x80) that another program made of the same pixels. Kolmogorov-Smirnov distances say how far the two are apart; for
+samples of one distribution, 500 each, 19 of 20 distances are below 0.086.
 """
 
 import argparse
@@ -52,7 +52,9 @@ def blockiness(steps: np.ndarray) -> float:
 
 
 def draw_many(shuffled: Shuffled, hr: np.ndarray, draws: int) -> list[dict[str, float]]:
-    made = (shuffled(hr, SCALE, np.random.default_rng(seed)).lr for seed in tqdm(range(draws), unit="draw", disable=None))
+    made = (
+        shuffled(hr, SCALE, np.random.default_rng(seed)).lr for seed in tqdm(range(draws), unit="draw", disable=None)
+    )
     return [figures(lr) for lr in made]
 
 

@@ -34,7 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|PATH",
         help="bsrgan (default), bsrgan_plus, or a YAML file of a shuffled degradation",
     )
-    parser.add_argument("--scale", type=int, choices=(1, 2, 3, 4), default=4, help="factor of the reduction (default: 4)")
+    parser.add_argument(
+        "--scale", type=int, choices=(1, 2, 3, 4), default=4, help="factor of the reduction (default: 4)"
+    )
     parser.add_argument("--draws", type=count, default=1, metavar="N", help="pairs for each photo (default: 1)")
     parser.add_argument(
         "--patch", type=count, metavar="P", help="side of the low-resolution patch (default: the whole photo)"
@@ -46,7 +48,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--without", nargs="+", default=[], metavar="OPERATION", help="leave these out, such as camera or jpeg"
     )
     parser.add_argument(
-        "--sheet", action="store_true", help=f"only DIR/NAME_sheet.png: one piece of the photo under {SHEET_DRAWS} draws"
+        "--sheet",
+        action="store_true",
+        help=f"only DIR/NAME_sheet.png: one piece of the photo under {SHEET_DRAWS} draws",
     )
     parser.add_argument("--jobs", type=count, metavar="N", help="processes (default: one for each core)")
     parser.add_argument(
@@ -117,9 +121,7 @@ def _sheets(arguments: argparse.Namespace, degradation, batch) -> int:
     from blindsr.degradation.shuffled import Shuffled
 
     shuffled, scale, side = Shuffled(degradation), arguments.scale, arguments.patch or SHEET_PATCH
-    jobs = batch.plan(
-        batch.find(arguments.inputs), lambda name: (arguments.out / f"{name}_sheet.png",), overwrite=True
-    )
+    jobs = batch.plan(batch.find(arguments.inputs), lambda name: (arguments.out / f"{name}_sheet.png",), overwrite=True)
 
     def work(job) -> str:
         hr = images.to_float(images.read(job.source, max_pixels=arguments.max_pixels).pixels)

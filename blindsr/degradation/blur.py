@@ -82,4 +82,6 @@ class GaussianBlur:
 
     def reach(self, scale: int) -> float:
         c = self.config
-        return min(3 * max((c.variance[0] + c.variance[1] * scale) ** 0.5, c.width[0] + c.width[1] * scale), c.size[1] // 2)
+        return min(
+            3 * max((c.variance[0] + c.variance[1] * scale) ** 0.5, c.width[0] + c.width[1] * scale), c.size[1] // 2
+        )

@@ -33,7 +33,7 @@ GAMMA = 2.2
 @dataclass(frozen=True)
 class CameraConfig:
     """White balance gains uniform in ``red`` and ``blue``; brightness 1/N(``gain``); variance of the shot noise, per
-    unit of light, log-uniform in ``shot``; that of the read noise follows it, log-normally (Brooks et al., figure 6)."""
+    unit of light, log-uniform in ``shot``; that of the read noise follows it, log-normally (Brooks et al., fig. 6)."""
 
     red: tuple[float, float] = (1.9, 2.4)
     blue: tuple[float, float] = (1.5, 1.9)
@@ -115,7 +115,9 @@ def mosaic(light: np.ndarray) -> np.ndarray:
 def demosaic(raw: np.ndarray) -> np.ndarray:
     """(H, W) -> (H, W, 3) float32: edge-aware, in 16 bits with room for noise below black and above white."""
     height, width = raw.shape
-    padded = np.pad(raw, ((2, 2 + height % 2), (2, 2 + width % 2)), mode="symmetric" if min(raw.shape) < 4 else "reflect")
+    padded = np.pad(
+        raw, ((2, 2 + height % 2), (2, 2 + width % 2)), mode="symmetric" if min(raw.shape) < 4 else "reflect"
+    )
     room = 0.25
     counts = np.rint((np.clip(padded, -room, 1 + room) + room) * (65535 / (1 + 2 * room))).astype(np.uint16)
     colours = cv2.demosaicing(counts, cv2.COLOR_BayerRGGB2RGB_EA)[2 : 2 + height, 2 : 2 + width]

@@ -25,8 +25,8 @@ def parse_parts(value: Any, where: str) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class MixedConfig:
-    """One of ``parts`` (written out, or names of files in configs/degradation) is drawn for every batch, because a batch has one grid, with probabilities in the ratio of
-    ``weights`` (none: alike)."""
+    """One of ``parts`` (written out, or names of files in configs/degradation) is drawn for every batch, because a
+    batch has one grid, with probabilities in the ratio of ``weights`` (none: alike)."""
 
     parts: tuple[Any, ...] = field(metadata={"parse": parse_parts})
     weights: tuple[float, ...] = ()

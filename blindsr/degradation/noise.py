@@ -12,10 +12,11 @@ from blindsr.registry import register
 
 
 def random_covariance(rng: np.random.Generator, level: float) -> list[list[float]]:
-    """A covariance of three colours, (3, 3): |level² Uᵀ D U| with D uniform in (0, 1) and U a random orthogonal matrix."""
-    u, _, vt = np.linalg.svd(rng.random((3, 3)))
-    turn = u @ vt if rng.random() < 0.5 else u
-    return np.abs(level**2 * (turn.T * rng.random(3)) @ turn).tolist()
+    """A covariance of three colours, (3, 3), as in BSRGAN's code: |level² Uᵀ D U|, D diagonal and uniform in (0, 1), U
+    the left singular vectors of a matrix that is uniform in (0, 1)."""
+    d = rng.random(3)
+    u = np.linalg.svd(rng.random((3, 3)))[0]
+    return np.abs(level**2 * (u.T * d) @ u).tolist()
 
 
 def white(shape: tuple[int, ...], drawn: Drawn) -> np.ndarray:

@@ -60,7 +60,9 @@ class PairWriter:
     """Writes pairs to ``out``/lr and ``out``/hr, and a line for each, in the order in which they get done, to
     ``out``/manifest.jsonl; with ``record`` the line holds what was drawn."""
 
-    def __init__(self, config: ShuffledConfig, settings: PairSettings, draws: int, out: Path, record: bool, max_pixels: int):
+    def __init__(
+        self, config: ShuffledConfig, settings: PairSettings, draws: int, out: Path, record: bool, max_pixels: int
+    ):
         self.config, self.settings, self.draws, self.out, self.record = config, settings, draws, out, record
         self.max_pixels = max_pixels
 

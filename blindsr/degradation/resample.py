@@ -17,7 +17,7 @@ METHODS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "area": cv2.INT
 
 
 def resize(image: np.ndarray, size: tuple[int, int], method: str) -> np.ndarray:
-    """``image`` to ``size`` (h, w), without antialiasing but for ``area``, as OpenCV and so the published pipeline do."""
+    """``image`` to ``size`` (h, w), without antialiasing but for ``area``: as OpenCV does, and the published code."""
     if image.shape[:2] == size:
         return image
     return np.clip(cv2.resize(image, size[::-1], interpolation=METHODS[method]), 0, 1)

@@ -61,7 +61,8 @@ class ShuffledConfig:
             if name not in known:
                 raise BlindSRError(f"no operation is called {name!r} here; there are {', '.join(sorted(known))}")
         kept = {
-            part: tuple(s for s in getattr(self, part) if op_name(s) not in names) for part in ("first", "steps", "last")
+            part: tuple(s for s in getattr(self, part) if op_name(s) not in names)
+            for part in ("first", "steps", "last")
         }
         return ShuffledConfig(**kept, shuffle=self.shuffle, keep_order=self.keep_order)
 

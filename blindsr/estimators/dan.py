@@ -146,7 +146,9 @@ class DANEstimator(Estimator):
             error, share = self.belief(told).unbind(1)
             spread = doubt[:, None, None, None].square() * likely(kernel)
             noise = LUMA_NOISE * previous.sigma
-            change = kernel_least_squares(sharp, luma(y), kernel, scale, noise, F.softplus(error), spread, shift, margin)
+            change = kernel_least_squares(
+                sharp, luma(y), kernel, scale, noise, F.softplus(error), spread, shift, margin
+            )
             solved = (kernel + share.sigmoid()[:, None, None, None] * change).clamp_min(0) + KERNEL_FLOOR
             size = kernel.flatten(1).norm(dim=1)[:, None, None, None]
             maps = torch.cat([solved.log() / 4 + 2, 4 * kernel / size, 4 * change / size], dim=1)

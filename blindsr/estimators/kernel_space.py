@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class ModulatedBlock(nn.Module):
-    """Residual block, dilated; every channel is scaled and shifted by what a vector tells (FiLM, Perez et al., 2018)."""
+    """Dilated residual block; a vector tells how its channels are scaled and shifted (FiLM, Perez et al., 2018)."""
 
     def __init__(self, channels: int, dilation: int):
         super().__init__()

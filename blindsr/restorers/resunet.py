@@ -77,7 +77,7 @@ class ResUNet(nn.Module):
         return self.whole(x)[..., :height, :width]
 
     def whole(self, x: Tensor) -> Tensor:
-        """The network itself, for sides that are multiples of ``multiple``. (Compiled code pads wrongly: PyTorch 2.13.)"""
+        """The network, for sides that are multiples of ``multiple`` (padding fails when compiled, in PyTorch 2.13)."""
         skips = [self.head(x)]
         for down in self.down:
             skips.append(down(skips[-1]))

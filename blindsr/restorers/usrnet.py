@@ -31,7 +31,11 @@ class HyperNet(nn.Module):
         super().__init__()
         self.n_iterations = n_iterations
         self.mlp = nn.Sequential(
-            nn.Linear(settings, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2 * n_iterations)
+            nn.Linear(settings, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 2 * n_iterations),
         )
 
     def start_small(self, alpha: float = 0.01, beta: float = 0.05) -> None:
@@ -91,7 +95,8 @@ class USRNet(Restorer):
         """Restore ``y`` (B, 3, H, W) blurred circularly by ``k`` (B, 1, h, w) with noise ``sigma`` (B,).
 
         ``x0`` starts the iteration (None: nearest neighbour); ``iterations`` names the steps to run
-        (None: all); ``shift`` moves the kernel; ``doubt`` (B,) counts where the configuration has it. The data step keeps the precision of ``y`` whatever autocast says.
+        (None: all); ``shift`` moves the kernel; ``doubt`` (B,) counts where the configuration has it. The data
+        step keeps the precision of ``y`` whatever autocast says.
         """
         x = nearest_enlarge(y, scale) if x0 is None else x0
         with torch.autocast(y.device.type, enabled=False):

@@ -82,7 +82,7 @@ class Trainer:
                 raise BlindSRError(
                     f"the kernels drawn have {size} pixels a side, the basis {basis.size}; make them alike"
                 )
-        size = max((s or 2 * CUT + 1 for s in sizes))
+        size = max(s or 2 * CUT + 1 for s in sizes)
         smallest = min(
             min(self.config.data.side(s) for s in self.config.data.scales), self.config.data.validation_patch
         )

@@ -40,7 +40,7 @@ def test_noise_has_the_stated_strength():
     make = Classical(ClassicalConfig(GaussianKernelsConfig(size=9), sigma_255=(25, 25), noiseless=0))
     x = torch.full((2, 3, 200, 200), 0.5)
     made = make.batch(x, 2, np.random.default_rng(0))
-    y, k, sigma = made.y, made.k, made.sigma
+    y, _k, sigma = made.y, made.k, made.sigma
     assert y.std().item() == pytest.approx(25 / 255, rel=0.02)
     assert sigma.tolist() == pytest.approx([25 / 255] * 2)
 

@@ -31,7 +31,9 @@ def test_plain_form_reproduces_the_published_code():
 
 def previous(n: int = 2, code: int = 6, size: int = 7) -> Estimate:
     kernel = torch.rand(n, 1, size, size)
-    return Estimate(torch.randn(n, code), torch.rand(n) / 10, kernel / kernel.sum((-2, -1), keepdim=True), torch.rand(n))
+    return Estimate(
+        torch.randn(n, code), torch.rand(n) / 10, kernel / kernel.sum((-2, -1), keepdim=True), torch.rand(n)
+    )
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
@@ -66,7 +68,7 @@ def test_every_weight_learns():
     """Through the least squares too: a kernel loss must reach the features of the blocks."""
     torch.manual_seed(0)
     estimator = DANEstimator(DANConfig(head="softmax", code=6, size=7, channels=16, blocks=1, hidden=8))
-    for name, p in estimator.named_parameters():  # what starts at zero holds back what lies before it
+    for _name, p in estimator.named_parameters():  # what starts at zero holds back what lies before it
         if not p.any():
             torch.nn.init.normal_(p, std=0.1)
     after = estimator(torch.rand(2, 3, 32, 32), torch.rand(2, 3, 16, 16), 2, previous())

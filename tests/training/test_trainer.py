@@ -32,7 +32,8 @@ def toy(photos: Path, name: str = "tiny", *more: str) -> training.TrainConfig:
     """A shipped configuration at toy size."""
     common = [
         f"data.folders=[{photos}]", "data.exclude=[broken.png]", "data.validation=1", "data.validation_patch=96",
-        "data.batch=2", "data.patch=48", "data.context=60", "model.restorer.n_iterations=3", "model.restorer.channels=[8, 8]",
+        "data.batch=2", "data.patch=48", "data.context=60",
+        "model.restorer.n_iterations=3", "model.restorer.channels=[8, 8]",
         "compile=false", "schedule.minutes=0", "schedule.iterations=3", "schedule.warmup=1", "start_from=[]",
         "save_every=1", "log_every=1", "validate_every=2",
     ]  # fmt: skip
