@@ -38,14 +38,19 @@ def main() -> None:
     if arguments.numbers:
         kernels = kernels[: max(arguments.numbers)]
     autocast = partial(torch.autocast, "cpu", torch.bfloat16) if arguments.precision == "bf16" else nullcontext
+    model = checkpoints.load(arguments.model).model
+    reference = checkpoints.load(arguments.reference).model.restorer if arguments.reference else None
+    for part in (model, reference):
+        if part is not None:
+            part.to(memory_format=torch.channels_last)
     cells = fill_table(
-        checkpoints.load(arguments.model).model,
+        model,
         photos,
         kernels,
         arguments.scales,
         arguments.out,
         autocast,
-        reference=checkpoints.load(arguments.reference).model.restorer if arguments.reference else None,
+        reference=reference,
         sigma=arguments.sigma / 255,
         numbers=arguments.numbers,
         progress=lambda wanted: tqdm(wanted, unit="cell"),
