@@ -1,5 +1,7 @@
 """The alternation: its two schedules, its modes and where gradients go."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from blindsr.estimators.spectral import SpectralConfig
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.basis import KernelBasis
 from blindsr.kernels.gaussian import gaussian
-from blindsr.restorers.usrnet import USRNetConfig
+from blindsr.restorers.usrnet import USRNet, USRNetConfig
 
 RESTORER = USRNetConfig(n_iterations=4, channels=(8, 8), hidden=8)
 KERNELS = np.stack([gaussian(9, 0.5 + 0.05 * i, 0.5 + 0.07 * (i % 13), 0.1 * i) for i in range(40)])
@@ -50,6 +52,7 @@ def test_warm_with_an_estimator_that_changes_nothing_is_non_blind(y):
     """If the code stays, splitting the iterations over loops must give the non-blind result."""
     model = make()
     torch.nn.init.zeros_(model.estimator.weigh.tail.weight)
+    model.estimator.belief.bias.data[1] = -50.0  # no share of the evidence
     with torch.no_grad():
         result = model(y, 2)
         given = model(y, 2, result.kernel, result.sigma)
@@ -82,6 +85,38 @@ def test_given_kernel_is_non_blind(y):
     result = model(y, 2, k)
     assert len(result.iterates) == 1 and result.iterates[0].code is None
     torch.testing.assert_close(result.sigma, model.first_estimate(y, 2).sigma)
+
+
+def test_the_first_estimate_may_come_from_elsewhere(y):
+    model = make()
+    larger = torch.rand(2, 3, 40, 40, generator=torch.Generator().manual_seed(2))
+    first = model.first_estimate(larger, 2)
+    with torch.no_grad():
+        result = model(y, 2, first=first)
+    assert torch.equal(result.iterates[0].kernel, first.kernel) and torch.equal(result.iterates[0].sigma, first.sigma)
+
+
+def test_estimates_alone(y):
+    """Without the last restoration all estimates are the same."""
+    model = make()
+    with torch.no_grad():
+        whole, alone = model(y, 2), model(y, 2, finish=False)
+    assert alone.x is None and alone.iterates[0].x is not None
+    assert all(torch.equal(a.kernel, b.kernel) for a, b in zip(whole.iterates, alone.iterates))
+
+
+def test_a_restorer_that_doubts_is_told():
+    """At first a doubt changes nothing; with weights on it, a doubted kernel restores otherwise than a true one."""
+    torch.manual_seed(0)
+    restorer = USRNet(replace(RESTORER, doubts=True))
+    y, k, sigma = torch.rand(2, 3, 12, 12), torch.full((2, 1, 3, 3), 1 / 9), torch.zeros(2)
+    with torch.no_grad():
+        sure, doubted = (restorer(y, k, sigma, 2, doubt=d) for d in (None, torch.tensor([0.0, 0.9])))
+        torch.testing.assert_close(sure, doubted)
+        torch.nn.init.normal_(restorer.prior.head.weight[:, 4:])
+        sure, doubted = (restorer(y, k, sigma, 2, doubt=d) for d in (None, torch.tensor([0.0, 0.9])))
+    torch.testing.assert_close(sure[0], doubted[0])
+    assert (sure[1] - doubted[1]).abs().max() > 1e-4
 
 
 def test_non_blind_model_asks_for_a_kernel(y):

@@ -244,9 +244,9 @@ def test_all_tiles_share_one_blind_estimate(blind: BlindSR, monkeypatch) -> None
     calls: list[tuple] = []
     forward = blind.model.forward
 
-    def spy(y, scale, k=None, sigma=None, shift=0.0):
+    def spy(y, scale, k=None, sigma=None, shift=0.0, first=None):
         calls.append((k, sigma))
-        return forward(y, scale, k, sigma, shift)
+        return forward(y, scale, k, sigma, shift, first)
 
     monkeypatch.setattr(blind.model, "forward", spy)
     restored = blind.restore(source, 2, tile=40)

@@ -18,6 +18,12 @@ def kernel(h: int, w: int, seed: int) -> torch.Tensor:
     return k / k.sum((-2, -1), keepdim=True)
 
 
+def belief(k: torch.Tensor, noise: float = 0.0, error: float = 1e-7, spread: float = 1.0) -> dict[str, torch.Tensor]:
+    """The same for all samples; as it stands, that x is the true picture and the kernel may be anything."""
+    each = torch.ones(len(k), dtype=k.dtype)
+    return {"noise": noise * each, "error": error * each, "spread": torch.full_like(k, spread)}
+
+
 @pytest.mark.parametrize("grid", ["corner", "centre"])
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 @pytest.mark.parametrize("size", [(7, 7), (5, 9)])
@@ -25,29 +31,35 @@ def test_the_true_picture_gives_the_true_kernel(scale, grid, size):
     x, true, wrong = random(2, 1, 84, 96), kernel(*size, seed=1), kernel(*size, seed=2)
     shift = grid_shift(grid, scale)
     y = decimate(blur(x, true, shift=shift), scale)
-    change = kernel_least_squares(x, y, wrong, scale, shift, dampings=(1e-10, 1e6))
-    torch.testing.assert_close(wrong + change[:, :1], true, atol=1e-6, rtol=0)
-    assert change[:, 1].abs().max() < 1e-6  # damped away
+    change = kernel_least_squares(x, y, wrong, scale, **belief(true), shift=shift)
+    torch.testing.assert_close(wrong + change, true, atol=1e-6, rtol=0)
+    sure = kernel_least_squares(x, y, wrong, scale, **belief(true, error=1.0, spread=1e-14), shift=shift)
+    assert sure.abs().max() < 1e-6, "where the kernel cannot be wrong nothing changes"
 
 
-def test_equals_the_dense_normal_equations():
-    """With damping, against a matrix that is built by blurring with one impulse after another."""
+def test_it_is_the_most_probable_change():
+    """Against a dense solution: the design matrix by blurring with one impulse after another, whitened in Fourier space."""
     x, k, y, scale = random(1, 1, 24, 30), kernel(5, 3, seed=3)[:1], random(1, 1, 12, 15, seed=4), 2
-
-    def gradients(picture: torch.Tensor) -> torch.Tensor:
-        return torch.cat([(picture - picture.roll(1, d)).flatten() for d in (-2, -1)])
-
+    spread = 0.01 * random(1, 1, 5, 3, seed=5)
+    noise, error = torch.tensor([0.05]).double(), torch.tensor([0.2]).double()
     columns = []
     for i in range(15):
         impulse = torch.zeros(1, 1, 5, 3, dtype=torch.float64)
         impulse.view(-1)[i] = 1
-        columns.append(gradients(decimate(blur(x, impulse), scale)))
-    design = torch.stack(columns, dim=1)
-    residual = gradients(y - decimate(blur(x, k), scale))
-    normal = design.T @ design
-    expected = torch.linalg.solve(normal + 0.1 * normal.diagonal().mean() * torch.eye(15), design.T @ residual)
-    change = kernel_least_squares(x, y, k, scale, dampings=(0.1,))
-    torch.testing.assert_close(change.flatten(), expected, atol=1e-6, rtol=1e-5)
+        columns.append(decimate(blur(x, impulse), scale)[0, 0])
+    design = torch.stack(columns)
+    residual = (y - decimate(blur(x, k), scale))[0, 0]
+    corner = x[..., ::2, ::2]
+    power = 2 * (corner - corner.roll(1, -1)).square().mean()
+    rows, cols = torch.fft.fftfreq(12).double()[:, None], torch.fft.fftfreq(15).double()
+    gradient = 4 - 2 * torch.cos(2 * torch.pi * rows) - 2 * torch.cos(2 * torch.pi * cols)
+    variance = (error * power + noise**2 * gradient) / gradient.clamp_min(1e-12)  # of every frequency
+    white = torch.fft.fft2(design) / variance.sqrt() / (12 * 15) ** 0.5
+    seen = torch.fft.fft2(residual) / variance.sqrt() / (12 * 15) ** 0.5
+    normal = torch.einsum("iab,jab->ij", white.conj(), white).real + torch.diag(1 / spread.flatten())
+    right = torch.einsum("iab,ab->i", white.conj(), seen).real
+    change = kernel_least_squares(x, y, k, scale, noise, error, spread)
+    torch.testing.assert_close(change.flatten(), torch.linalg.solve(normal, right), atol=1e-6, rtol=1e-4)
 
 
 def test_a_window_is_not_circular():
@@ -57,7 +69,8 @@ def test_a_window_is_not_circular():
     y = decimate(blur(x, true), 2)
     x, y = x[..., 20:140, 20:140], y[..., 10:70, 10:70]
     errors = [
-        float((wrong + kernel_least_squares(x, y, wrong, 2, dampings=(0.001,), margin=m) - true).norm()) for m in (0, 6)
+        float((wrong + kernel_least_squares(x, y, wrong, 2, **belief(wrong, error=0.01), margin=m) - true).norm())
+        for m in (0, 6)
     ]
     assert errors[1] < 0.5 * errors[0]
 
@@ -69,5 +82,6 @@ def test_the_gradient_of_the_solution():
 
 def test_kernel_larger_than_picture_is_refused():
     with pytest.raises(ValueError, match="larger than the image"):
-        kernel_least_squares(random(1, 1, 8, 8), random(1, 1, 4, 4), kernel(9, 9, seed=0)[:1], 2)
+        k = kernel(9, 9, seed=0)[:1]
+        kernel_least_squares(random(1, 1, 8, 8), random(1, 1, 4, 4), k, 2, **belief(k))
     assert psf_to_otf(kernel(7, 7, seed=0), (8, 8)).shape == (2, 1, 8, 5)
