@@ -97,11 +97,12 @@ class AlternatingSR(nn.Module):
         shift: float = 0.0,
         first: Estimate | None = None,
         finish: bool = True,
+        doubt: Tensor | None = None,
     ) -> Restoration:
         """Restore ``y`` (B, 3, H, W), blurred circularly and decimated on the corner grid.
 
         With ``k`` (B, 1, h, w) the restoration is non-blind and has one iterate; ``sigma`` (B,) is then
-        taken as given, or from the first estimator. Without ``k`` every loop gives an iterate; a given
+        taken as given, or from the first estimator, and ``doubt`` (B,) says how far to trust ``k`` (None: it is true). Without ``k`` every loop gives an iterate; a given
         ``sigma`` stays fixed. ``shift`` moves kernels by that many high-resolution pixels (centre grid).
         ``first`` is the first estimate where it was made elsewhere, from a larger piece of the photo, say.
         Without ``finish`` the last restoration is left out (its x is None): enough to train estimators.
@@ -111,7 +112,8 @@ class AlternatingSR(nn.Module):
         if k is not None:
             if sigma is None:
                 sigma = (first or self.first_estimate(y, scale)).sigma
-            return Restoration((Iterate(self.restorer(y, k, sigma, scale, shift=shift), k, None, sigma),))
+            x = self.restorer(y, k, sigma, scale, shift=shift, doubt=doubt)
+            return Restoration((Iterate(x, k, None, sigma, doubt),))
         estimate = first or self.first_estimate(y, scale)
         iterates: list[Iterate] = []
         x = None

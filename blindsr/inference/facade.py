@@ -50,6 +50,7 @@ class _Blur:
     kernel_source: Literal["given", "estimated"]
     sigma_source: Literal["given", "estimated", "classical"]
     name: str | None = None
+    doubt: Tensor | None = None  # in an estimated kernel
     loops: tuple[Loop, ...] = ()
 
 
@@ -141,7 +142,7 @@ class BlindSR:
                 nonlocal blur
                 padded = self._pad(y[..., rows, cols], scale, blur, boundary)
                 first = None if blur.kernel is not None else self._first(y, scale)
-                result = self.model(padded.y, scale, blur.kernel, blur.sigma, blur.shift, first)
+                result = self.model(padded.y, scale, blur.kernel, blur.sigma, blur.shift, first, doubt=blur.doubt)
                 blur = self._estimated(result, blur)
                 x = padded.crop(result.x, scale)
                 if photo.pixels.shape[2] == 1:
@@ -213,8 +214,14 @@ class BlindSR:
         """``blur`` completed by what the model found; all that follows shares it."""
         if blur.loops:
             return blur
-        loops = tuple(Loop(i.kernel[0, 0].float().cpu().numpy(), float(i.sigma[0])) for i in result.iterates)
-        return replace(blur, kernel=result.kernel.float(), sigma=result.sigma.float(), loops=loops)
+        loops = tuple(
+            Loop(
+                i.kernel[0, 0].float().cpu().numpy(), float(i.sigma[0]), None if i.doubt is None else float(i.doubt[0])
+            )
+            for i in result.iterates
+        )
+        doubt = result.iterates[-1].doubt
+        return replace(blur, kernel=result.kernel.float(), sigma=result.sigma.float(), doubt=doubt, loops=loops)
 
     def _on_window(self, y: Tensor, scale: int, blur: _Blur, boundary: Boundary) -> Restoration:
         """Run the model on the most textured part of the photo, or on all of it where it is small."""

@@ -18,10 +18,12 @@ from blindsr.kernels.width import kernel_width
 
 @dataclass(frozen=True)
 class Loop:
-    """What one loop of the alternation restored with: ``kernel`` (h, w) and ``sigma`` in [0, 1]."""
+    """What one loop of the alternation restored with: ``kernel`` (h, w), ``sigma`` in [0, 1], and the ``doubt``, the
+    relative error ‖k − k*‖/‖k*‖ that the estimator expects of its kernel (None where it does not judge itself)."""
 
     kernel: np.ndarray
     sigma: float
+    doubt: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Restored:
             "kernel_width": round(kernel_width(self.kernel), 4),
             "loops": [
                 {"sigma_255": round(255 * loop.sigma, 4), "kernel_width": round(kernel_width(loop.kernel), 4)}
+                | ({} if loop.doubt is None else {"kernel_doubt": round(loop.doubt, 4)})
                 for loop in self.loops
             ],
             "settings": {

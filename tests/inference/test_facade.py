@@ -244,15 +244,16 @@ def test_all_tiles_share_one_blind_estimate(blind: BlindSR, monkeypatch) -> None
     calls: list[tuple] = []
     forward = blind.model.forward
 
-    def spy(y, scale, k=None, sigma=None, shift=0.0, first=None):
-        calls.append((k, sigma))
-        return forward(y, scale, k, sigma, shift, first)
+    def spy(y, scale, k=None, sigma=None, shift=0.0, first=None, doubt=None):
+        calls.append((k, sigma, doubt))
+        return forward(y, scale, k, sigma, shift, first, doubt=doubt)
 
     monkeypatch.setattr(blind.model, "forward", spy)
     restored = blind.restore(source, 2, tile=40)
-    assert calls[0] == (None, None) and len(calls) == restored.tiles + 1
-    for k, sigma in calls[1:]:
+    assert calls[0] == (None, None, None) and len(calls) == restored.tiles + 1
+    for k, sigma, doubt in calls[1:]:
         assert np.array_equal(k[0, 0].numpy(), restored.kernel) and float(sigma) == restored.sigma
+        assert float(doubt) == restored.loops[-1].doubt > 0  # a kernel that was found is not taken for a true one
     assert len(restored.loops) == 2 and restored.kernel_source == "estimated"
     calls.clear()
     given = blind.restore(source, 2, gaussian(9, 1.0), tile=40, boundary="circular")
