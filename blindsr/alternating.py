@@ -102,8 +102,9 @@ class AlternatingSR(nn.Module):
         """Restore ``y`` (B, 3, H, W), blurred circularly and decimated on the corner grid.
 
         With ``k`` (B, 1, h, w) the restoration is non-blind and has one iterate; ``sigma`` (B,) is then
-        taken as given, or from the first estimator, and ``doubt`` (B,) says how far to trust ``k`` (None: it is true). Without ``k`` every loop gives an iterate; a given
-        ``sigma`` stays fixed. ``shift`` moves kernels by that many high-resolution pixels (centre grid).
+        taken as given, or from the first estimator, and ``doubt`` (B,) says how far to trust ``k`` (None: it is
+        true). Without ``k`` every loop gives an iterate; a given ``sigma`` stays fixed. ``shift`` moves kernels by
+        that many high-resolution pixels (centre grid).
         ``first`` is the first estimate where it was made elsewhere, from a larger piece of the photo, say.
         Without ``finish`` the last restoration is left out (its x is None): enough to train estimators.
 

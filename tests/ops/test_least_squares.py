@@ -38,7 +38,7 @@ def test_the_true_picture_gives_the_true_kernel(scale, grid, size):
 
 
 def test_it_is_the_most_probable_change():
-    """Against a dense solution: the design matrix by blurring with one impulse after another, whitened in Fourier space."""
+    """Against a dense solution: a design matrix of blurred impulses, whitened in Fourier space."""
     x, k, y, scale = random(1, 1, 24, 30), kernel(5, 3, seed=3)[:1], random(1, 1, 12, 15, seed=4), 2
     spread = 0.01 * random(1, 1, 5, 3, seed=5)
     noise, error = torch.tensor([0.05]).double(), torch.tensor([0.2]).double()
