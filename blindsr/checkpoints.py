@@ -22,7 +22,7 @@ from torch import Tensor
 from blindsr import published, registry, resources
 from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.atomic import whole_file
-from blindsr.config import parse
+from blindsr.config import nearest, parse
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.basis import KernelBasis
 
@@ -116,8 +116,10 @@ def _find(name_or_path: str | os.PathLike[str]) -> Path:
     if path.is_dir():
         raise CheckpointError(f"{path}: this is a folder; name a weights file in it")
     if not path.exists():
-        known = f"the shipped names are {', '.join(names)}" if names else "no weights are shipped"
-        raise CheckpointError(f"{path}: no such weights file; {known}")
+        known = f"; the shipped names are {', '.join(names)}" if names else "; no weights are shipped"
+        if path.suffix == "" and path.name == str(name_or_path) and names:
+            known = nearest(path.name, names)
+        raise CheckpointError(f"{path}: no such weights file{known}")
     return path
 
 
