@@ -83,7 +83,7 @@ class PairWriter:
             for draw in range(self.draws):
                 wanted = self.line(source, draw)
                 found = known.get(wanted["lr"])
-                if found and {k: found.get(k) for k in wanted} != wanted:
+                if found and not same(found, wanted):
                     raise BlindSRError(
                         f"{self.out}: holds pairs of other photos or settings ({wanted['lr']}); choose another --out"
                     )
@@ -109,7 +109,10 @@ class PairWriter:
         """Do the tasks, here or by so many processes, and write the manifest; yields each task as it ends, with the
         number of its pairs and, where it failed, the reason."""
         self.out.mkdir(parents=True, exist_ok=True)
-        with open(self.out / MANIFEST, "a", encoding="utf-8") as manifest:
+        with open(self.out / MANIFEST, "a+", encoding="utf-8") as manifest:
+            manifest.seek(0)
+            if not ("\n" + manifest.read()).endswith("\n"):
+                manifest.write("\n")  # a crash cut the last line off
             for task, lines, error in self._results(tasks, processes):
                 manifest.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
                 manifest.flush()
@@ -132,6 +135,12 @@ class PairWriter:
                     yield running[future], [] if error else future.result(), error
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+def same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether two lines of a manifest tell of one pair; the folder of the photo may have moved."""
+    names = [Path(line.get("source", "")).name for line in (found, wanted)]
+    return names[0] == names[1] and all(found.get(k) == v for k, v in wanted.items() if k != "source")
 
 
 def _one_thread() -> None:

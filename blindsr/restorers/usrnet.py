@@ -22,6 +22,7 @@ from blindsr.registry import register
 from blindsr.restorers.resunet import ResUNet
 
 ALPHA_FLOOR = 1e-6
+SMALL_DOUBT = 0.02  # the networks see doubts on a logarithmic scale from here: what is nearly sure is not quite sure
 
 
 class HyperNet(nn.Module):
@@ -103,7 +104,7 @@ class USRNet(Restorer):
             data_step = DataStep(k, scale, (x.shape[-2], x.shape[-1]), shift)
             settings = [sigma, torch.full_like(sigma, scale)]
             if self.doubts:
-                settings.append(torch.zeros_like(sigma) if doubt is None else doubt)
+                settings.append(torch.zeros_like(sigma) if doubt is None else torch.log1p(doubt / SMALL_DOUBT) / 4)
             alpha, beta = self.hyper(*settings)
         for i in range(self.n_iterations) if iterations is None else iterations:
             with torch.autocast(y.device.type, enabled=False):
