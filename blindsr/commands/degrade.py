@@ -106,7 +106,8 @@ def _pairs(arguments: argparse.Namespace, degradation, batch) -> int:
             made += pairs
             bar.update(len(task.draws))
     batch.done = len(sources) - len(failed)
-    print(f"{made} pairs made" + (f", {ready} were there already" if ready else ""))
+    pairs = "1 pair" if made == 1 else f"{made} pairs"
+    print(f"{pairs} made" + (f", {ready} were there already" if ready else ""))
     return batch.finish(out)
 
 
