@@ -10,6 +10,7 @@ from blindsr import checkpoints, images, resources
 from blindsr.evaluation.blind_table import evaluate_cell, mean
 from blindsr.evaluation.metrics import psnr
 from blindsr.kernels.gaussian import gaussian
+from blindsr.kernels.motion import shake_motion
 from blindsr.kernels.width import kernel_width
 from blindsr.ops.filtering import blur
 
@@ -27,8 +28,12 @@ def model():
 
 @pytest.fixture(scope="module")
 def photos() -> list[torch.Tensor]:
-    """The sample photos as sharp ones, (1, 3, 120, 120) each."""
-    pixels = [images.to_float(images.read(path).pixels[:120, :120]) for path in SAMPLES]
+    """The larger sample photos as sharp ones, (1, 3, 336, 336), mirrored because the first estimate needs a photo of
+    some size: the spectrum of a few dozen pixels says little."""
+    pixels = [images.to_float(images.read(path).pixels[:168, :168]) for path in SAMPLES]
+    pixels = [p for p in pixels if p.shape[:2] == (168, 168)]
+    pixels = [np.concatenate([p, p[:, ::-1]], axis=1) for p in pixels]
+    pixels = [np.concatenate([p, p[::-1]], axis=0) for p in pixels]
     return [torch.from_numpy(np.ascontiguousarray(p.transpose(2, 0, 1)))[None] for p in pixels]
 
 
@@ -62,7 +67,7 @@ def test_a_wrong_kernel_costs(model, photos):
 
 @pytest.fixture(scope="module")
 def cells(model, photos) -> list[dict[str, float]]:
-    kernels = [gaussian(25, 1.2), gaussian(25, 2.0), gaussian(25, 1.2, 2.8, 0.8)]
+    kernels = [gaussian(25, 1.2), gaussian(25, 1.2, 2.8, 0.8), shake_motion(25, 1), shake_motion(25, 5)]
     with torch.inference_mode():
         return [
             evaluate_cell(model, x, as_kernel(k), s) | {"scale": s} for x in photos for k in kernels for s in (2, 4)
