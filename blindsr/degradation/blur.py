@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from blindsr.degradation.operation import Drawn, Pair
+from blindsr.degradation.operation import Drawn, Operation, Pair
 from blindsr.kernels.gaussian import gaussian
 from blindsr.registry import register
 
@@ -54,13 +54,8 @@ class GaussianBlurConfig:
 
 
 @register("operation", "gaussian_blur", GaussianBlurConfig)
-class GaussianBlur:
+class GaussianBlur(Operation):
     """Blurs the low-resolution picture, whatever its size is by then."""
-
-    divides = 1
-
-    def __init__(self, config: GaussianBlurConfig = GaussianBlurConfig()):
-        self.config = config
 
     def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
         c = self.config

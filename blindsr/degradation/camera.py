@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from blindsr.degradation.operation import Drawn, Pair, new_seed
+from blindsr.degradation.operation import Drawn, Operation, Pair, new_seed
 from blindsr.registry import register
 
 # XYZ (D65) -> camera, of four cameras, from the colour matrices of their DNG files; as listed by Brooks et al.
@@ -43,14 +43,9 @@ class CameraConfig:
 
 
 @register("operation", "camera", CameraConfig)
-class Camera:
+class Camera(Operation):
     """Noise goes to the low-resolution picture alone; both take the same way there and back, so that neither
     differs from the other in colour or clipping."""
-
-    divides = 1
-
-    def __init__(self, config: CameraConfig = CameraConfig()):
-        self.config = config
 
     def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
         c = self.config

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from blindsr.degradation.operation import Drawn, Pair
+from blindsr.degradation.operation import Drawn, Operation, Pair
 from blindsr.registry import register
 
 
@@ -23,13 +23,8 @@ class JPEGConfig:
 
 
 @register("operation", "jpeg", JPEGConfig)
-class JPEG:
+class JPEG(Operation):
     """To eight bits and through OpenCV's encoder, colours at half resolution as usual."""
-
-    divides = 1
-
-    def __init__(self, config: JPEGConfig = JPEGConfig()):
-        self.config = config
 
     def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
         return {"quality": int(rng.integers(self.config.quality[0], self.config.quality[1] + 1))}
@@ -39,6 +34,3 @@ class JPEG:
         _, file = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, drawn["quality"]])
         decoded = cv2.imdecode(file, cv2.IMREAD_COLOR)
         return replace(pair, lr=decoded[..., ::-1] * np.float32(1 / 255))
-
-    def reach(self, scale: int) -> float:
-        return 0.0

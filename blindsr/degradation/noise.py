@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from blindsr.degradation.operation import Drawn, Pair, new_seed
+from blindsr.degradation.operation import Drawn, Operation, Pair, new_seed
 from blindsr.ops.filtering import LUMA
 from blindsr.registry import register
 
@@ -43,21 +43,8 @@ class GaussianNoiseConfig:
     gray: float = 0.4
 
 
-class _Noise:
-    divides = 1
-
-    def __init__(self, config):
-        self.config = config
-
-    def reach(self, scale: int) -> float:
-        return 0.0
-
-
 @register("operation", "gaussian_noise", GaussianNoiseConfig)
-class GaussianNoise(_Noise):
-    def __init__(self, config: GaussianNoiseConfig = GaussianNoiseConfig()):
-        super().__init__(config)
-
+class GaussianNoise(Operation):
     def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
         c, u = self.config, rng.random()
         drawn: Drawn = {"level": int(rng.integers(c.level[0], c.level[1] + 1)), "seed": new_seed(rng)}
@@ -78,9 +65,6 @@ class SpeckleNoiseConfig(GaussianNoiseConfig):
 
 @register("operation", "speckle_noise", SpeckleNoiseConfig)
 class SpeckleNoise(GaussianNoise):
-    def __init__(self, config: SpeckleNoiseConfig = SpeckleNoiseConfig()):
-        super().__init__(config)
-
     def apply(self, pair: Pair, drawn: Drawn) -> Pair:
         return replace(pair, lr=np.clip(pair.lr + pair.lr * white(pair.lr.shape, drawn), 0, 1))
 
@@ -95,10 +79,7 @@ class PoissonNoiseConfig:
 
 
 @register("operation", "poisson_noise", PoissonNoiseConfig)
-class PoissonNoise(_Noise):
-    def __init__(self, config: PoissonNoiseConfig = PoissonNoiseConfig()):
-        super().__init__(config)
-
+class PoissonNoise(Operation):
     def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
         photons = float(10 ** rng.uniform(*self.config.exponent))
         return {"photons": photons, "colour": bool(rng.random() < self.config.colour), "seed": new_seed(rng)}

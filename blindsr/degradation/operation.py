@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -20,21 +20,27 @@ class Pair:
     size: tuple[int, int]
 
 
-class Operation(Protocol):
+class Operation:
     """One kind of degradation. Its configuration is the law; ``draw`` picks from it, ``apply`` does it."""
 
     divides: int = 1
     """By how much the operation shrinks the picture before anything else sees it; 1 for nearly all."""
 
+    def __init__(self, config: Any):
+        self.config = config
+
     def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
         """Parameters as JSON-ready values, among them a seed where noise is needed. ``scale`` is the factor by
         which the picture still has to shrink."""
+        raise NotImplementedError
 
     def apply(self, pair: Pair, drawn: Drawn) -> Pair:
         """``pair`` after the operation: a function of its arguments alone, the same bits every time."""
+        raise NotImplementedError
 
     def reach(self, scale: int) -> float:
         """How far it carries light, in pixels of the low-resolution picture, three standard deviations or so."""
+        return 0.0
 
 
 def new_seed(rng: np.random.Generator) -> int:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from blindsr.degradation.blur import convolve
-from blindsr.degradation.operation import Drawn, Pair
+from blindsr.degradation.operation import Drawn, Operation, Pair
 from blindsr.kernels.gaussian import gaussian
 from blindsr.ops.resize import cubic_matrix
 from blindsr.registry import register
@@ -39,10 +39,8 @@ def shift_kernel(kernel: np.ndarray, shift: float) -> np.ndarray:
     return kernel
 
 
-class _Resampling:
+class _Resampling(Operation):
     """What the operations here have in common."""
-
-    divides = 1
 
     def reach(self, scale: int) -> float:
         return 2.0
@@ -60,9 +58,6 @@ class Halve(_Resampling):
     """Everything after it takes the picture for one that has to shrink by half as much."""
 
     divides = 2
-
-    def __init__(self, config: HalveConfig = HalveConfig()):
-        self.config = config
 
     def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
         return {"method": "matlab" if rng.random() < self.config.matlab else pick_method(rng)}
@@ -89,9 +84,6 @@ class ShrinkConfig:
 
 @register("operation", "shrink", ShrinkConfig)
 class Shrink(_Resampling):
-    def __init__(self, config: ShrinkConfig = ShrinkConfig()):
-        self.config = config
-
     def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
         c = self.config
         if rng.random() < c.nearest:
@@ -123,9 +115,6 @@ class ResizeConfig:
 
 @register("operation", "resize", ResizeConfig)
 class Resize(_Resampling):
-    def __init__(self, config: ResizeConfig = ResizeConfig()):
-        self.config = config
-
     def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
         c, u, factor = self.config, rng.random(), 1.0
         if u < c.up:
@@ -146,9 +135,6 @@ class FitConfig:
 
 @register("operation", "fit", FitConfig)
 class Fit(_Resampling):
-    def __init__(self, config: FitConfig = FitConfig()):
-        self.config = config
-
     def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
         return {"method": pick_method(rng)}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from blindsr.degradation.operation import Drawn, Pair
+from blindsr.degradation.operation import Drawn, Operation, Pair
 from blindsr.registry import register
 
 
@@ -26,13 +26,8 @@ class SharpenConfig:
 
 
 @register("operation", "sharpen", SharpenConfig)
-class Sharpen:
+class Sharpen(Operation):
     """Sharpens both: what is to be restored is the sharpened photo."""
-
-    divides = 1
-
-    def __init__(self, config: SharpenConfig = SharpenConfig()):
-        self.config = config
 
     def draw(self, rng: np.random.Generator, scale: int) -> Drawn:
         c = self.config
