@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 
 from blindsr import __version__
-from blindsr.commands import basis, degrade, estimate, restore, train
+from blindsr.commands import basis, degrade, estimate, pack, restore, train
 from blindsr.commands.arguments import Parser
 from blindsr.commands.errors import INTERRUPTED, USER_ERROR, is_users, one_line
 
-COMMANDS = {"restore": restore, "estimate": estimate, "degrade": degrade, "basis": basis, "train": train}
+COMMANDS = {"restore": restore, "estimate": estimate, "degrade": degrade, "basis": basis, "pack": pack, "train": train}
 
 DESCRIPTION = """\
 Restore photos whose blur is unknown: a sharper, larger photo, the blur kernel that was found, and the noise level."""
@@ -29,7 +29,8 @@ examples:
   blindsr degrade photos/ --scale 4 --patch 72 --draws 10
                                                  training pairs that look like real photos
   blindsr basis gaussian_21                      fit a PCA basis of blur kernels
-  blindsr train tiny_restorer                    train a model
+  blindsr pack photos/                           keep photos so that training reads patches quickly
+  blindsr train usrnet_tiny                    train a model
 
 'blindsr COMMAND --help' explains each command. Noise levels are on the 0-255 scale."""
 
