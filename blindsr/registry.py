@@ -25,6 +25,7 @@ PACKAGES = {
     "kernels": "blindsr.kernels",
     "degradation": "blindsr.degradation",
     "operation": "blindsr.degradation",
+    "discriminator": "blindsr.training.discriminators",
 }
 
 _components: dict[tuple[str, str], tuple[type, type]] = {}

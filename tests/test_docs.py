@@ -67,3 +67,10 @@ def test_degradation(make):
 def test_operation(make):
     x = np.zeros((8, 8, 3), np.float32)
     assert make("fog").apply(Pair(x, x, (2, 2)), {"share": 0.25}).lr.max() == 0.25
+
+
+def test_discriminator(make):
+    edges, x = make("edges", channels=8), torch.rand(2, 3, 9, 8)
+    assert edges(x).shape == (2, 1, 6, 5)
+    torch.testing.assert_close(edges.eval()(x), edges(x + 0.3))
+    assert edges(x[..., : edges.smallest, : edges.smallest]).shape == (2, 1, 1, 1)
