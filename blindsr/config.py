@@ -114,8 +114,9 @@ def find(kind: str, name_or_path: str) -> Path:
     return path
 
 
-def load(path: Path) -> dict[str, Any]:
-    """Read a YAML file; errors name the file and the line."""
+def load(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a YAML file; errors name the file and the line. ``extends: other.yaml``, a file beside it, stands for all
+    that it does not say itself; ``above`` are the files that extend this one."""
     try:
         mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -126,7 +127,22 @@ def load(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(mapping, dict):
         raise ConfigError(f"{path}: expected a mapping at the top level")
-    return mapping
+    if "extends" not in mapping:
+        return mapping
+    base = path.parent / str(mapping.pop("extends"))
+    if base.resolve() in [p.resolve() for p in (path, *above)]:
+        raise ConfigError(f"{path}: extends {base.name}, which extends it in turn")
+    return merged(load(base, (path, *above)), mapping)
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes``, option by option; a component of another ``name`` replaces the whole of the first."""
+    result = dict(base)
+    for key, value in changes.items():
+        old = result.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(old, value) if both and old.get("name") == value.get("name", old.get("name")) else value
+    return result
 
 
 def override(mapping: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from blindsr import registry
-from blindsr.config import ConfigError, load, override, parse
+from blindsr.config import ConfigError, load, merged, override, parse
 from blindsr.restorers.usrnet import USRNetConfig
 
 
@@ -87,3 +87,23 @@ def test_files(tmp_path):
         bad.write_text(text)
         with pytest.raises(ConfigError, match=r"bad\.yaml"):
             load(bad)
+
+
+def test_one_file_extends_another(tmp_path):
+    (tmp_path / "base.yaml").write_text("a: 1\nb: {c: 2, d: {e: 3}}\nk: {name: x, size: 5}\nl: [1, 2]\n")
+    (tmp_path / "middle.yaml").write_text("extends: base.yaml\nb: {d: {e: 4}}\nk: {size: 7}\n")
+    (tmp_path / "top.yaml").write_text("extends: middle.yaml\na: 5\nl: [3]\nk: {name: y}\n")
+    assert load(tmp_path / "middle.yaml")["k"] == {"name": "x", "size": 7}
+    top = load(tmp_path / "top.yaml")
+    assert top == {"a": 5, "b": {"c": 2, "d": {"e": 4}}, "k": {"name": "y"}, "l": [3]}
+    assert merged({"a": None}, {"a": {"b": 1}}) == {"a": {"b": 1}}
+
+
+def test_files_that_extend_each_other(tmp_path):
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
+    with pytest.raises(ConfigError, match="in turn"):
+        load(tmp_path / "a.yaml")
+    (tmp_path / "c.yaml").write_text("extends: none.yaml\n")
+    with pytest.raises(ConfigError, match="none.yaml: no such configuration file"):
+        load(tmp_path / "c.yaml")
