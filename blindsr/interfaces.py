@@ -21,10 +21,11 @@ Shapes and units, everywhere inside the package:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 Grid = Literal["corner", "centre"]
@@ -112,6 +113,11 @@ class Batch:
     grid: Grid = "corner"
     context: Tensor | None = None
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on ``device``."""
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
+
 
 class Degradation:
     """Makes low-resolution photos from sharp ones, with all randomness from ``rng``."""
@@ -144,6 +150,10 @@ class Restorer(nn.Module):
     """Non-blind super-resolution by ``n_iterations`` steps that can be run in pieces."""
 
     n_iterations: int
+    uses_kernel: bool = True
+    """Whether it needs a kernel; one that does not is blind by itself, and finds none."""
+    scales: tuple[int, ...] = SCALES
+    """The scales that it serves."""
 
     def forward(
         self,

@@ -11,8 +11,10 @@ started again, goes on from the last checkpoint."""
 
 EXAMPLES = """\
 examples:
-  blindsr train tiny_restorer
-  blindsr train configs/train/tiny_restorer.yaml --set seed=2 --set data.batch=8 --out runs/second"""
+  blindsr train usrnet_tiny
+  blindsr train configs/train/usrnet_tiny.yaml --set seed=2 --set data.batch=8 --out runs/second
+  blindsr train joint --check
+  torchrun --nproc-per-node=2 -m blindsr train usrnet_tiny"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,14 +26,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     start = parser.add_mutually_exclusive_group()
     start.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if any (the default)")
     start.add_argument("--fresh", action="store_true", help="start anew, whatever the folder holds")
+    start.add_argument(
+        "--check", action="store_true", help="see in under two minutes whether one batch can be learned; keeps nothing"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     from blindsr.commands.batch import check_folder
     from blindsr.training import run as train
 
+    if arguments.check:
+        return check(arguments)
     if arguments.out:
         check_folder(arguments.out)
     folder = train(arguments.config, overrides=arguments.overrides, out=arguments.out, fresh=arguments.fresh)
     print(f"the model and its curves are in {folder.resolve()}")
     return 0
+
+
+def check(arguments: argparse.Namespace) -> int:
+    from blindsr.training import load_config
+    from blindsr.training.check import check
+
+    passed, said = check(load_config(arguments.config, arguments.overrides))
+    print(f"{'PASS' if passed else 'FAIL'}: {said}")
+    return 0 if passed else 1

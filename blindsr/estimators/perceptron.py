@@ -33,12 +33,20 @@ class Standardise(nn.Module):
 
     def forward(self, f: Tensor) -> Tensor:
         """(B, features) -> (B, features)."""
-        if self.training and self.seen < self.batches and torch.isfinite(f).all():
-            with torch.no_grad():
-                self.seen += 1
-                self.mean.lerp_(f.mean(0), 1 / self.seen)
-                self.square.lerp_(f.square().mean(0), 1 / self.seen)
+        if self.training and self.seen < self.batches:
+            self._learn(f.detach())
         return ((f - self.mean) / self.deviation.clamp_min(1e-4)).clamp(-self.limit, self.limit)
+
+    @torch.no_grad()
+    def _learn(self, f: Tensor) -> None:
+        moments = torch.stack([f.mean(0), f.square().mean(0)])
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(moments)  # every process must come to know the same
+            moments /= torch.distributed.get_world_size()
+        if torch.isfinite(moments).all():
+            self.seen += 1
+            self.mean.lerp_(moments[0], 1 / self.seen)
+            self.square.lerp_(moments[1], 1 / self.seen)
 
 
 def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -19,7 +19,12 @@ def run(name_or_path: str, overrides: Sequence[str] = (), out: Path | None = Non
     """Train, or go on training, and return the folder with the results (default: runs/NAME)."""
     settings = load_config(name_or_path, overrides)
     folder = out or Path("runs") / Path(name_or_path).stem
+    from blindsr.training.distributed import Processes
     from blindsr.training.trainer import Trainer
 
-    Trainer(settings, folder, resume=not fresh).run()
+    processes = Processes.join(settings.device)
+    try:
+        Trainer(settings, folder, not fresh, processes).run()
+    finally:
+        processes.leave()
     return folder

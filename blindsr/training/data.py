@@ -1,88 +1,69 @@
-"""Training samples: sharp patches from folders of photos, degraded on the fly.
+"""Training samples: sharp patches from photos, degraded on the fly.
 
-All randomness of a step comes from (seed, step), so that a resumed run sees the very samples that an
-uninterrupted one would, without any state to save.
+Every sample is a pure function of the seed and its number, every batch of the seed and the step. So a resumed run sees
+the very samples that an uninterrupted one would, without any state to save; N processes with batches of B see those
+that one process sees with batches of N·B; and loader processes change nothing but the speed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from fnmatch import fnmatch
-from pathlib import Path
+from itertools import count
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from blindsr import images, registry
-from blindsr.interfaces import Batch, BlindSRError
+from blindsr.interfaces import Batch, BlindSRError, Degradation
+from blindsr.training.photos import Photos, open_photos
 from blindsr.training.settings import DataConfig
 
-CACHE_BYTES = 2 * 1024**3
+# What is drawn for a batch, for a sample and for an epoch comes from streams of their own.
+BATCH, SAMPLE, EPOCH = range(3)
+TRIES = 100
 
 
-class PhotoFolder:
-    """Photos read on first use and kept, up to 2 GiB; those that cannot be read are named and skipped."""
-
-    def __init__(self, paths: Sequence[Path], report=print):
-        self.paths = list(paths)
-        self.report = report
-        self._kept: dict[Path, np.ndarray | None] = {}
-        self._bytes = 0
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def pixels(self, index: int) -> np.ndarray | None:
-        """(H, W, 3) uint8 or uint16, or None for a file that cannot be read."""
-        path = self.paths[index]
-        if path in self._kept:
-            return self._kept[path]
-        try:
-            pixels = images.read(path).pixels
-            pixels = pixels.repeat(3, axis=2) if pixels.shape[2] == 1 else pixels
-        except BlindSRError as error:
-            self.report(f"skipped: {error}")
-            pixels = None
-        size = pixels.nbytes if pixels is not None else 0
-        if self._bytes + size <= CACHE_BYTES:
-            self._kept[path] = pixels
-            self._bytes += size
-        return pixels
-
-
-def split(config: DataConfig) -> tuple[list[Path], list[Path]]:
-    """(training, validation) files. Raises BlindSRError for missing or empty folders."""
-    paths: list[Path] = []
-    for folder in config.folders:
-        if not Path(folder).is_dir():
-            raise BlindSRError(f"{folder}: no such folder; set data.folders to folders of sharp photos")
-        paths += images.find([folder])
-    paths = [p for p in paths if not any(fnmatch(p.name, pattern) for pattern in config.exclude)]
-    if len(paths) <= config.validation:
-        raise BlindSRError(f"{len(paths)} photos are too few to hold back {config.validation} for validation")
-    held = {paths[(2 * i + 1) * len(paths) // (2 * config.validation)] for i in range(config.validation)}
-    return [p for p in paths if p not in held], sorted(held)
+def split(config: DataConfig, report=print) -> tuple[Photos, Photos]:
+    """(training, validation) photos. Raises BlindSRError for missing or empty folders."""
+    photos = open_photos(config.folders, config.exclude, report)
+    n = len(photos)
+    if n <= config.validation:
+        raise BlindSRError(f"{n} photos are too few to hold back {config.validation} for validation")
+    held = {(2 * i + 1) * n // (2 * config.validation) for i in range(config.validation)}
+    return photos.subset([i for i in range(n) if i not in held]), photos.subset(sorted(held))
 
 
 class BatchSource:
-    """``batch(step)`` is a pure function of the seed and the step."""
+    """``batch(step)``: the samples of that step for process ``rank`` of ``world``.
 
-    def __init__(self, config: DataConfig, paths: Sequence[Path], seed: int, report=print):
-        self.config, self.seed = config, seed
-        self.photos = PhotoFolder(paths, report)
+    Every epoch shows each photo once, in an order of its own, over all processes; the turn of a photo that cannot be
+    read or is too small goes to another. A batch has one scale and, of a mixed degradation, one part.
+    """
+
+    def __init__(self, config: DataConfig, photos: Photos, seed: int, rank: int = 0, world: int = 1):
+        self.config, self.photos, self.seed, self.rank, self.world = config, photos, seed, rank, world
         self.degradation = registry.build(config.degradation)
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
 
     def batch(self, step: int) -> Batch:
-        rng = np.random.default_rng((self.seed, step))
-        scale = int(rng.choice(self.config.scales))
+        shared = np.random.default_rng((self.seed, BATCH, step))
+        scale = int(shared.choice(self.config.scales))
+        degradation = self.degradation.choose(shared)
+        n = self.config.batch
+        first = (step * self.world + self.rank) * n
+        return collate([self._sample(number, scale, degradation) for number in range(first, first + n)])
+
+    def _sample(self, number: int, scale: int, degradation: Degradation) -> Batch:
+        rng = np.random.default_rng((self.seed, SAMPLE, number))
         side, surround = self.config.side(scale), self.config.surround(scale)
-        degradation = self.degradation.choose(rng)
         if degradation.margin(scale):  # what has no kernel cannot be made again for a smaller piece
             surround = side
         lost = 2 * degradation.margin(scale) * scale
-        around = torch.stack([self._patch(surround + lost, rng) for _ in range(self.config.batch)])
+        around = self._patch(number, surround + lost, rng)[None]
         made = degradation.batch(around, scale, rng)
         if surround == side:
             return made
@@ -92,31 +73,73 @@ class BatchSource:
         y = degradation.apply(x, made.k, made.sigma, scale, rng)
         return replace(made, x=x, y=y, context=made.y)
 
-    def _patch(self, side: int, rng: np.random.Generator) -> Tensor:
-        for _ in range(100):
-            pixels = self.photos.pixels(int(rng.integers(len(self.photos))))
-            if pixels is None or min(pixels.shape[:2]) < side:
+    def photo(self, number: int) -> int:
+        """Which photo sample ``number`` shows."""
+        epoch, place = divmod(number, len(self.photos))
+        if self._order[0] != epoch:
+            order = np.random.default_rng((self.seed, EPOCH, epoch)).permutation(len(self.photos))
+            self._order = (epoch, order)
+        return int(self._order[1][place])
+
+    def _patch(self, number: int, side: int, rng: np.random.Generator) -> Tensor:
+        for index in (self.photo(number), *rng.integers(len(self.photos), size=TRIES)):
+            size = self.photos.size(int(index))
+            if size is None or min(size) < side:
                 continue
-            top, left = (int(rng.integers(n - side + 1)) for n in pixels.shape[:2])
-            patch = images.to_float(pixels[top : top + side, left : left + side])
-            patch = np.rot90(patch, int(rng.integers(4)))
+            top, left = (int(rng.integers(n - side + 1)) for n in size)
+            pixels = self.photos.patch(int(index), top, left, side)
+            if pixels is None:
+                continue
+            patch = np.rot90(images.to_float(pixels), int(rng.integers(4)))
             if rng.random() < 0.5:
                 patch = patch[:, ::-1]
             return torch.from_numpy(np.ascontiguousarray(patch.transpose(2, 0, 1)))
         raise BlindSRError(f"hardly any photo is readable and at least {side} pixels a side; lower data.patch")
 
 
-def validation_batches(config: DataConfig, paths: Sequence[Path]) -> list[Batch]:
+def collate(samples: Sequence[Batch]) -> Batch:
+    """One batch from samples of one scale and one kind."""
+
+    def joined(name: str) -> Tensor | None:
+        parts = [getattr(sample, name) for sample in samples]
+        return None if parts[0] is None else torch.cat(parts)
+
+    tensors = {name: joined(name) for name in ("x", "y", "k", "sigma", "context")}
+    return replace(samples[0], **tensors)
+
+
+class _Steps(Dataset):
+    def __init__(self, source: BatchSource):
+        self.source = source
+
+    def __getitem__(self, step: int) -> Batch:
+        return self.source.batch(step)
+
+
+def stream(source: BatchSource, first: int, workers: int) -> Iterator[Batch]:
+    """The batches of steps ``first``, ``first`` + 1, …, made ahead by ``workers`` processes (0: here, when asked)."""
+    if not workers:
+        return map(source.batch, count(first))
+    loader = DataLoader(
+        _Steps(source), batch_size=None, sampler=count(first), num_workers=workers, worker_init_fn=_begin_worker
+    )
+    return iter(loader)
+
+
+def _begin_worker(_: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # the trainer decides when to stop, and stops its loaders
+        signal.signal(number, signal.SIG_IGN)
+
+
+def validation_batches(config: DataConfig, photos: Photos) -> list[Batch]:
     """One batch per scale, and per part of a mixed degradation: the middles of the held-back photos under kernels and
     noise levels that are the same for every run, whatever its seed."""
-    photos = PhotoFolder(paths)
     side = config.validation_patch // 12 * 12  # a multiple of every scale
     batches = []
     for degradation in registry.build(config.degradation).parts():
         for scale in config.scales:
             whole = side + 2 * degradation.margin(scale) * scale
-            crops = [middle(pixels, whole) for pixels in map(photos.pixels, range(len(photos))) if pixels is not None]
-            crops = [c for c in crops if c is not None]
+            crops = [c for c in (middle(photos, i, whole) for i in range(len(photos))) if c is not None]
             if not crops:
                 raise BlindSRError(f"no held-back photo is readable and at least {whole} pixels a side")
             rng = np.random.default_rng((0, 1_000_000_007, scale))
@@ -124,9 +147,11 @@ def validation_batches(config: DataConfig, paths: Sequence[Path]) -> list[Batch]
     return batches
 
 
-def middle(pixels: np.ndarray, side: int) -> np.ndarray | None:
-    """The middle ``side`` pixels of (H, W, 3) as (3, side, side) float32; None when the photo is smaller."""
-    if min(pixels.shape[:2]) < side:
+def middle(photos: Photos, index: int, side: int) -> np.ndarray | None:
+    """The middle ``side`` pixels of a photo as (3, side, side) float32; None when it is smaller or unreadable."""
+    size = photos.size(index)
+    if size is None or min(size) < side:
         return None
-    top, left = ((n - side) // 2 for n in pixels.shape[:2])
-    return images.to_float(pixels[top : top + side, left : left + side]).transpose(2, 0, 1)
+    top, left = ((n - side) // 2 for n in size)
+    pixels = photos.patch(index, top, left, side)
+    return None if pixels is None else images.to_float(pixels).transpose(2, 0, 1)

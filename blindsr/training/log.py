@@ -1,4 +1,4 @@
-"""What a run tells: one JSON line per event, and a picture of the curves."""
+"""What a run tells: one JSON line per event, a picture of the curves and, if wanted, TensorBoard."""
 
 from __future__ import annotations
 
@@ -8,20 +8,40 @@ from typing import Any
 
 from blindsr.atomic import whole_file
 from blindsr.evaluation.jsonl import read_lines
+from blindsr.interfaces import BlindSRError
 
 
 class Log:
-    """Appends to ``log.jsonl``; on resume, lines from after the checkpoint are dropped."""
+    """Appends to ``log.jsonl``; on resume, lines from after the checkpoint are dropped. With ``tensorboard`` every
+    number goes to the folder ``tensorboard`` as well."""
 
-    def __init__(self, folder: Path, resumed_at: int):
+    def __init__(self, folder: Path, resumed_at: int, tensorboard: bool = False):
         self.path = folder / "log.jsonl"
         lines = [line for line in read_lines(self.path) if line["step"] <= resumed_at] if resumed_at else []
         with whole_file(self.path) as part:
             part.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        self.board = _board(folder / "tensorboard", resumed_at) if tensorboard else None
 
-    def write(self, **event: Any) -> None:
+    def write(self, step: int, **event: Any) -> None:
         with open(self.path, "a") as file:
-            file.write(json.dumps(event) + "\n")
+            file.write(json.dumps({"step": step, **event}) + "\n")
+        if self.board is None:
+            return
+        for name, value in (event | event.get("validation", {})).items():
+            if isinstance(value, (int, float)):
+                group = "validation" if name in event.get("validation", {}) else "training"
+                self.board.add_scalar(f"{group}/{name}", value, step)
+        self.board.flush()
+
+
+def _board(folder: Path, resumed_at: int):
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise BlindSRError(
+            "tensorboard: true needs the package; pip install 'blindsr[tensorboard]', or leave it out"
+        ) from None
+    return SummaryWriter(str(folder), purge_step=resumed_at or None)
 
 
 def draw_curves(folder: Path) -> None:

@@ -23,13 +23,13 @@ def estimate_loss(estimate: Estimate | Iterate, batch: Batch, config: LossConfig
     return loss
 
 
-def image_loss(x: Tensor, batch: Batch) -> Tensor:
-    """L1 between ``x`` and the sharp pictures. What was cut from a larger degraded picture is not circular, as the
-    data step takes it to be; there the border does not count."""
-    if batch.k is None:
-        x, sharp = (t[..., CUT:-CUT, CUT:-CUT] for t in (x, batch.x))
-        return F.l1_loss(x, sharp)
-    return F.l1_loss(x, batch.x)
+def image_loss(iterate: Iterate, batch: Batch) -> Tensor:
+    """L1 between the restored and the sharp pictures. What was cut from a larger degraded picture is not circular, as
+    the data step takes it to be; there the border does not count."""
+    x, sharp = iterate.x, batch.x
+    if batch.k is None and iterate.kernel is not None:
+        x, sharp = (t[..., CUT:-CUT, CUT:-CUT] for t in (x, sharp))
+    return F.l1_loss(x, sharp)
 
 
 def restoration_loss(result: Restoration, batch: Batch, config: LossConfig) -> Tensor:
@@ -37,7 +37,7 @@ def restoration_loss(result: Restoration, batch: Batch, config: LossConfig) -> T
     terms of the estimate count where a kernel was estimated and the true one is known."""
     total = torch.zeros((), device=batch.y.device)
     for i, iterate in enumerate(result.iterates):
-        loss = config.image * image_loss(iterate.x, batch) if config.image else torch.zeros_like(total)
+        loss = config.image * image_loss(iterate, batch) if config.image else torch.zeros_like(total)
         if iterate.code is not None and batch.k is not None:
             loss = loss + estimate_loss(iterate, batch, config)
         total = total + loss * (1.0 if i == len(result.iterates) - 1 else config.earlier)

@@ -7,18 +7,21 @@ from typing import Any, Literal
 
 from blindsr import registry
 from blindsr.alternating import AlternatingConfig
+from blindsr.training.adversarial import AdversarialConfig
+from blindsr.training.watch import WatchConfig
 
 PARTS = ("restorer", "initial", "estimator")
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """``folders`` of sharp photos of any size, without those whose names match a pattern in ``exclude``
-    (``*`` and ``?`` allowed). ``validation`` of them, evenly spaced, are held back; of each the middle
-    ``validation_patch`` pixels serve. A batch has ``batch`` samples of one scale; their side is ``patch``
+    """``folders`` of sharp photos of any size, or stores that ``blindsr pack`` made, without those whose names match
+    a pattern in ``exclude`` (``*`` and ``?`` allowed). ``validation`` of them, evenly spaced, are held back; of each
+    the middle ``validation_patch`` pixels serve. A batch has ``batch`` samples of one scale; their side is ``patch``
     high-resolution pixels, or ``patch_lr`` low-resolution ones where that is smaller. With ``context`` above 0
     the first estimate is made from that many high-resolution pixels around the patch (or ``context_lr``
-    low-resolution ones) under the same kernel and noise level, as it is from a whole photo in use."""
+    low-resolution ones) under the same kernel and noise level, as it is from a whole photo in use. ``workers``
+    processes make the batches ahead (0: none, the trainer makes them itself)."""
 
     folders: tuple[str, ...]
     degradation: Any = field(metadata={"parse": registry.parse_component("degradation")})
@@ -31,6 +34,7 @@ class DataConfig:
     patch_lr: int = 10_000
     context: int = 0
     context_lr: int = 112
+    workers: int = 1
 
     def __post_init__(self) -> None:
         if not self.scales or not set(self.scales) <= {1, 2, 3, 4}:
@@ -39,6 +43,8 @@ class DataConfig:
             raise ValueError("validation must be at least 1 and validation_patch at least 32")
         if self.batch < 1 or self.patch < 16 or self.patch_lr < 4:
             raise ValueError("batch must be at least 1, patch at least 16 and patch_lr at least 4")
+        if self.workers < 0:
+            raise ValueError("workers may not be negative")
         if self.context and any(self.surround(s) < self.side(s) for s in self.scales):
             raise ValueError("context must be at least as large as the patch, or 0")
 
@@ -95,7 +101,8 @@ class TrainConfig:
     The restorer alone is trained with true kernels, the initial estimator alone without any restorer;
     any other set runs the alternation, and where the restorer learns it is given true kernels in a
     ``true_kernel`` share of the steps.
-    ``start_from`` lists checkpoints whose trained parts give the starting weights.
+    ``start_from`` lists checkpoints whose trained parts give the starting weights. With ``adversarial`` a
+    discriminator learns beside the restorer. ``batch`` and ``learning_rate`` are those of one process.
     """
 
     model: AlternatingConfig
@@ -104,11 +111,15 @@ class TrainConfig:
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    adversarial: AdversarialConfig | None = None
+    watch: WatchConfig = WatchConfig()
     start_from: tuple[str, ...] = ()
     true_kernel: float = 0.25
     ema: float = 0.999
     precision: Literal["fp32", "bf16"] = "bf16"
     compile: bool = False
+    device: str = "auto"
+    tensorboard: bool = False
     seed: int = 0
     log_every: int = 20
     validate_every: int = 1000
@@ -122,3 +133,5 @@ class TrainConfig:
                 raise ValueError(f"train: the model has no {part}")
         if not self.train:
             raise ValueError("train: name at least one part that learns")
+        if self.adversarial and "restorer" not in self.train:
+            raise ValueError("adversarial: the restorer must be among the parts that learn")

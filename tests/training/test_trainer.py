@@ -2,46 +2,24 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from blindsr import checkpoints, training
 from blindsr.config import ConfigError
 from blindsr.evaluation.jsonl import read_lines
 from blindsr.interfaces import BlindSRError
+from blindsr.training.data import BatchSource
+from blindsr.training.objective import golden_draw
+from blindsr.training.photos import open_photos
 from blindsr.training.settings import ScheduleConfig
-from blindsr.training.trainer import Trainer, golden_draw, learning_rate_factor
+from blindsr.training.trainer import Trainer, learning_rate_factor
 
 SHIPPED = sorted(p.stem for p in (Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"))
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    rng = np.random.default_rng(0)
-    for i in range(4):
-        coarse = rng.integers(0, 255, (13, 15, 3), dtype=np.uint8)
-        Image.fromarray(coarse).resize((150, 130), Image.BICUBIC).save(folder / f"{i}.png")
-    (folder / "broken.png").write_bytes(b"not a photo")
-    return folder
-
-
-def toy(photos: Path, name: str = "tiny", *more: str) -> training.TrainConfig:
-    """A shipped configuration at toy size."""
-    common = [
-        f"data.folders=[{photos}]", "data.exclude=[broken.png]", "data.validation=1", "data.validation_patch=96",
-        "data.batch=2", "data.patch=48", "data.context=60",
-        "model.restorer.n_iterations=3", "model.restorer.channels=[8, 8]",
-        "compile=false", "schedule.minutes=0", "schedule.iterations=3", "schedule.warmup=1", "start_from=[]",
-        "save_every=1", "log_every=1", "validate_every=2",
-    ]  # fmt: skip
-    return training.load_config(name, [*common, *more])
-
-
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_configuration_trains(name, photos, tmp_path):
+def test_every_shipped_configuration_trains(name, photos, tmp_path, toy):
     trainer = Trainer(toy(photos, name), tmp_path)
     before = [p.clone() for p in trainer.weights]
     trainer.run()
@@ -55,7 +33,7 @@ def test_every_shipped_configuration_trains(name, photos, tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_resuming_equals_never_stopping(photos, tmp_path, precision):
+def test_resuming_equals_never_stopping(photos, tmp_path, precision, toy):
     config = toy(photos, "tiny", "schedule.iterations=4", f"precision={precision}")
     whole = Trainer(config, tmp_path / "whole")
     whole.run()
@@ -74,7 +52,7 @@ def test_resuming_equals_never_stopping(photos, tmp_path, precision):
         assert torch.equal(a, b)
 
 
-def test_parts_that_do_not_learn_stay(photos, tmp_path):
+def test_parts_that_do_not_learn_stay(photos, tmp_path, toy):
     trainer = Trainer(toy(photos, "tiny", "train=[estimator]"), tmp_path)
     frozen = trainer.model.restorer.prior.head.weight.clone()
     for _ in range(3):
@@ -83,20 +61,19 @@ def test_parts_that_do_not_learn_stay(photos, tmp_path):
     assert trainer.model.estimator.weigh.tail.weight.abs().sum() > 0
 
 
-def test_a_step_that_is_not_finite_changes_nothing(photos, tmp_path, monkeypatch):
+def test_a_step_that_is_not_finite_changes_nothing(photos, tmp_path, toy):
     trainer = Trainer(toy(photos), tmp_path)
     before = [p.clone() for p in trainer.weights]
     batch = trainer.source.batch(0)
     batch.y[0, 0, 0, 0] = float("nan")
-    monkeypatch.setattr(trainer.source, "batch", lambda step: batch)
-    trainer.train_step()
+    trainer.train_step(batch)
     assert trainer.skipped == 1 and trainer.step == 1
     assert all(torch.isfinite(b).all() for b in trainer.model.buffers())
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.weights))
 
 
-def test_starting_weights_come_from_checkpoints(photos, tmp_path):
-    first = Trainer(toy(photos, "tiny_restorer"), tmp_path / "a")
+def test_starting_weights_come_from_checkpoints(photos, tmp_path, toy):
+    first = Trainer(toy(photos, "usrnet_tiny"), tmp_path / "a")
     first.run()
     file = tmp_path / "a" / "model.safetensors"
     second = Trainer(toy(photos, "tiny", f"start_from=[{file}]"), tmp_path / "b")
@@ -104,7 +81,7 @@ def test_starting_weights_come_from_checkpoints(photos, tmp_path):
     assert all(torch.equal(ours[n], theirs[n]) for n in ours)
     assert second.trained == ["restorer", "estimator"]
     # The file of a stage in which the restorer did not learn must not undo the one in which it did.
-    third = Trainer(toy(photos, "tiny_initial"), tmp_path / "i")
+    third = Trainer(toy(photos, "estimator"), tmp_path / "i")
     third.save()
     files = f"start_from=[{file}, {tmp_path / 'i' / 'model.safetensors'}]"
     fourth = Trainer(toy(photos, "tiny", files), tmp_path / "d")
@@ -120,7 +97,7 @@ MIXED = (
 )
 
 
-def test_shuffled_samples_are_mixed_in(photos, tmp_path):
+def test_shuffled_samples_are_mixed_in(photos, tmp_path, toy):
     """They have no kernel, lie on another grid, and teach the restorer nevertheless."""
     sizes = ("data.scales=[1, 2]", "data.patch=32", "data.context=40", "data.validation_patch=36")
     trainer = Trainer(toy(photos, "tiny", MIXED, *sizes, "schedule.iterations=6"), tmp_path / "a")
@@ -136,22 +113,20 @@ def test_shuffled_samples_are_mixed_in(photos, tmp_path):
     assert {"x2 unknown psnr blind 3", "x2 psnr true kernel", "x2 kernel error 3"} <= set(report)
     assert not any("unknown kernel" in name for name in report)
     with pytest.raises(BlindSRError, match="needs true kernels"):
-        Trainer(toy(photos, "tiny_restorer", MIXED, *sizes), tmp_path / "b")
+        Trainer(toy(photos, "usrnet_tiny", MIXED, *sizes), tmp_path / "b")
 
 
-def test_samples_depend_on_seed_and_step_alone(photos, tmp_path):
+def test_samples_depend_on_seed_and_step_alone(photos, tmp_path, toy):
     source = Trainer(toy(photos), tmp_path).source
     a, b, c = source.batch(7), source.batch(7), source.batch(8)
     assert torch.equal(a.y, b.y) and torch.equal(a.k, b.k)
     assert a.scale != c.scale or not torch.equal(a.x, c.x)
 
 
-def test_unreadable_photos_are_named_and_skipped(photos, tmp_path):
+def test_unreadable_photos_are_named_and_skipped(photos, tmp_path, toy):
     said = []
     config = toy(photos, "tiny", "data.exclude=[]").data
-    from blindsr.training.data import BatchSource
-
-    source = BatchSource(config, sorted(photos.iterdir()), 0, said.append)
+    source = BatchSource(config, open_photos(config.folders, (), said.append), 0)
     for step in range(6):
         source.batch(step)
     assert len(said) == 1 and "broken.png" in said[0]
@@ -173,13 +148,13 @@ def test_unreadable_photos_are_named_and_skipped(photos, tmp_path):
         ("model.crop=40", "too small"),
     ],
 )
-def test_mistakes_are_one_line(photos, tmp_path, setting, message):
+def test_mistakes_are_one_line(photos, tmp_path, setting, message, toy):
     with pytest.raises(BlindSRError, match=message) as caught:
         Trainer(toy(photos, "tiny", setting), tmp_path / "run")
     assert "\n" not in str(caught.value)
 
 
-def test_a_state_of_another_model_is_refused(photos, tmp_path):
+def test_a_state_of_another_model_is_refused(photos, tmp_path, toy):
     Trainer(toy(photos), tmp_path).save()
     with pytest.raises(BlindSRError, match="--fresh"):
         Trainer(toy(photos, "tiny", "model.restorer.channels=[8, 16]"), tmp_path)

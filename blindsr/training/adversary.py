@@ -1,0 +1,66 @@
+"""The restorer's opponent in a run: the critic with its optimizer, and the perceptual loss beside it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blindsr import registry
+from blindsr.training.adversarial import AdversarialConfig, Critic
+from blindsr.training.distributed import Processes
+from blindsr.training.objective import autocast
+from blindsr.training.perceptual import PerceptualLoss
+
+
+class Adversary:
+    """Gives the restorer its adversarial ``terms`` and learns from what the restorer makes."""
+
+    def __init__(self, config: AdversarialConfig, precision: str, clip: float, processes: Processes):
+        self.config, self.precision, self.clip = config, precision, clip or math.inf
+        self.critic = Critic(registry.build(config.discriminator), config.kind).to(processes.device)
+        self.engine = processes.wrap(self.critic)
+        self.optimizer = torch.optim.Adam(self.critic.parameters(), config.learning_rate, (0.9, 0.99))
+        self.perceptual = PerceptualLoss(config.vgg).to(processes.device) if config.vgg else None
+
+    @property
+    def remark(self) -> str:
+        """What stands for the perceptual loss, for the log."""
+        if self.perceptual is not None:
+            return f"perceptual loss: VGG-19 features, weights of {self.config.vgg}"
+        return "perceptual loss: features of the discriminator stand in, for adversarial.vgg names no VGG-19 weights"
+
+    def terms(self, x: Tensor, true: Tensor, step: int) -> dict[str, Tensor]:
+        """What the restorer's loss gains, weighted, for its pictures ``x`` (B, 3, H, W) of the ``true`` ones."""
+        config = self.config
+        terms: dict[str, Tensor] = {}
+        with autocast(self.precision, x.device):
+            if step >= config.start:
+                judged = self.critic.judge(x, true, matching=self.perceptual is None and config.matching > 0)
+                weights = {"adversarial": config.weight, "matching": config.matching}
+                terms |= {name: weights[name] * value for name, value in judged.items()}
+            if self.perceptual is not None:
+                terms["perceptual"] = config.perceptual * self.perceptual(x, true)
+        return terms
+
+    def learn(self, x: Tensor, true: Tensor, factor: float) -> Tensor:
+        """One step of the critic, the learning rate times ``factor``; answers its loss. Not if that is not finite."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = factor * self.config.learning_rate
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.precision, x.device):
+            loss = self.engine(x, true)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.critic.parameters(), self.clip)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        return loss.detach()
+
+    def state(self) -> dict[str, Any]:
+        return {"critic": self.critic.state_dict(), "critic_optimizer": self.optimizer.state_dict()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.critic.load_state_dict(state["critic"])
+        self.optimizer.load_state_dict(state["critic_optimizer"])

@@ -1,0 +1,75 @@
+"""What a step minimises, under the rules of its stage: one module, so that several processes can share it."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from blindsr.alternating import AlternatingSR
+from blindsr.interfaces import Batch, BlindSRError
+from blindsr.ops.fourier import grid_shift
+from blindsr.training.data import BatchSource
+from blindsr.training.losses import CUT, estimate_loss, restoration_loss
+from blindsr.training.settings import TrainConfig
+
+
+class Objective(nn.Module):
+    """forward(batch, step) -> (loss, restored picture or None where none was made)."""
+
+    def __init__(self, model: AlternatingSR, config: TrainConfig):
+        super().__init__()
+        self.model, self.config = model, config
+
+    def forward(self, batch: Batch, step: int) -> tuple[Tensor, Tensor | None]:
+        model, train, weights = self.model, set(self.config.train), self.config.loss
+        with autocast(self.config.precision, batch.y.device):
+            if train == {"initial"}:
+                return estimate_loss(model.first_estimate(batch.y, batch.scale), batch, weights), None
+            if not model.restorer.uses_kernel:
+                result = model(batch.y, batch.scale)
+            elif batch.k is not None and self._tells_kernel(step):
+                result = model(batch.y, batch.scale, batch.k, batch.sigma)
+            else:
+                first = None if batch.context is None else model.first_estimate(batch.context, batch.scale)
+                shift = grid_shift(batch.grid, batch.scale)
+                result = model(batch.y, batch.scale, shift=shift, first=first, finish=weights.image > 0)
+            return restoration_loss(result, batch, weights), result.x
+
+    def _tells_kernel(self, step: int) -> bool:
+        train = set(self.config.train)
+        return train == {"restorer"} or ("restorer" in train and golden_draw(step) < self.config.true_kernel)
+
+
+def autocast(precision: str, device: torch.device):
+    """The precision of the networks; FFTs and the data step stay in float32 by themselves."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def golden_draw(step: int) -> float:
+    """Evenly spread numbers in [0, 1): multiples of the golden ratio, so that shares hold over short stretches."""
+    return (step * 0.6180339887498949) % 1.0
+
+
+def check_sizes(config: TrainConfig, model: AlternatingSR, source: BatchSource) -> None:
+    """Kernels, basis, patches and scales must fit each other; better said now than in the first step."""
+    restorer, data = model.restorer, config.data
+    strange = sorted(set(data.scales) - set(restorer.scales))
+    if "restorer" in config.train and strange:
+        raise BlindSRError(
+            f"the restorer has no scale {strange[0]}; set data.scales to some of {list(restorer.scales)}"
+        )
+    sizes = [part.kernel_size for part in source.degradation.parts()]
+    if not restorer.uses_kernel:
+        return
+    if None in sizes and set(config.train) in ({"restorer"}, {"initial"}):
+        raise BlindSRError(f"training {config.train[0]} alone needs true kernels; leave the shuffled degradation out")
+    basis = model.basis
+    for size in filter(None, sizes):
+        if basis is not None and basis.size != size:
+            raise BlindSRError(f"the kernels drawn have {size} pixels a side, the basis {basis.size}; make them alike")
+    size = max(s or 2 * CUT + 1 for s in sizes)
+    smallest = min(min(data.side(s) for s in data.scales), data.validation_patch)
+    if smallest < size:
+        raise BlindSRError(f"patches of {smallest} pixels are smaller than the kernels, {size}; raise data.patch")

@@ -1,0 +1,144 @@
+#!/usr/bin/env python
+"""How long a training step of the tiny restorer takes, and whether a quick step learns as much as a plain one.
+
+The reference is USRNet as published: float32, the data step by the published formula (a difference of spectra, divided
+by alpha), not compiled. Ours is the shipped configuration. Both run in turn, in one process: batch 16, patches of
+96×96, ×4.
+
+    python scripts/bench_training.py PHOTOS [--pairs 7] [--steps 300 --seeds 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blindsr import training
+from blindsr.ops.fourier import psf_to_otf
+from blindsr.restorers import usrnet
+from blindsr.training.trainer import Trainer
+
+BATCH, PATCH, SCALE = 16, 96, 4
+OURS = usrnet.DataStep
+
+
+class PublishedDataStep:
+    """USRNet's eq. 6 to 9 as they stand in the paper; arguments as for :class:`blindsr.ops.fourier.DataStep`."""
+
+    def __init__(self, k: Tensor, scale: int, size: tuple[int, int], shift: float = 0.0):
+        self.scale, self.size = scale, size
+        self.otf = torch.fft.fft2(torch.fft.irfft2(psf_to_otf(k, size, shift), s=size))
+        self.power = self._mean(self.otf.abs().square())
+
+    def _mean(self, spectrum: Tensor) -> Tensor:
+        """Over the s² aliases of every low-resolution frequency."""
+        b, c, h, w = spectrum.shape
+        s = self.scale
+        return spectrum.view(b, c, s, h // s, s, w // s).mean((2, 4))
+
+    def __call__(self, x: Tensor, y: Tensor, alpha: Tensor) -> Tensor:
+        s = self.scale
+        filled = torch.zeros_like(x)
+        filled[..., ::s, ::s] = y
+        d = self.otf.conj() * torch.fft.fft2(filled) + torch.fft.fft2(alpha * x)
+        inside = self._mean(self.otf * d) / (self.power + alpha)
+        return torch.fft.ifft2((d - self.otf.conj() * inside.repeat(1, 1, s, s)) / alpha).real
+
+
+def trainer(photos: Path, folder: Path, plain: bool, seed: int, steps: int) -> Trainer:
+    settings = [
+        f"data.folders=[{photos}]", "data.exclude=[]", f"data.batch={BATCH}", f"data.patch={PATCH}",
+        f"data.scales=[{SCALE}]", "data.workers=0", f"seed={seed}", "device=cpu",
+        "schedule.minutes=0", f"schedule.iterations={steps}", "schedule.warmup=50",
+    ]  # fmt: skip
+    settings += ["precision=fp32", "compile=false"] if plain else []
+    return Trainer(training.load_config("usrnet_tiny", settings), folder, resume=False)
+
+
+def step(run: Trainer, plain: bool, batch=None) -> float:
+    usrnet.DataStep = PublishedDataStep if plain else OURS
+    begun = time.perf_counter()
+    run.train_step(batch)
+    return time.perf_counter() - begun
+
+
+def conv_share(run: Trainer) -> float:
+    """Time of the prior's convolutions alone, each on the shapes it gets, as a share of the whole prior's: forward and
+    backward, float32."""
+    prior = run.model.restorer.prior
+    x = torch.randn(BATCH, prior.head.in_channels, PATCH, PATCH)
+    calls: list[tuple[nn.Module, torch.Size]] = []
+    convs = [m for m in prior.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
+    hooks = [m.register_forward_hook(lambda m, a, _: calls.append((m, a[0].shape))) for m in convs]
+    prior(x)
+    for hook in hooks:
+        hook.remove()
+    inputs = [torch.randn(shape, requires_grad=m is not prior.head) for m, shape in calls]
+
+    def alone() -> None:
+        for (m, _), a in zip(calls, inputs):
+            function = F.conv_transpose2d if isinstance(m, nn.ConvTranspose2d) else F.conv2d
+            function(a, m.weight, stride=m.stride, padding=m.padding).sum().backward()
+
+    def whole() -> None:
+        prior(x).sum().backward()
+
+    times: dict[str, list[float]] = {"alone": [], "whole": []}
+    for _ in range(6):
+        for name, run_one in (("alone", alone), ("whole", whole)):
+            begun = time.perf_counter()
+            run_one()
+            times[name].append(time.perf_counter() - begun)
+    return statistics.median(times["alone"][1:]) / statistics.median(times["whole"][1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", type=Path, help="a folder of sharp photos, at least 11 of 192 pixels a side")
+    parser.add_argument("--pairs", type=int, default=7, help="pairs of steps that are timed (7)")
+    parser.add_argument("--steps", type=int, default=0, help="also train for so many steps and compare (0: do not)")
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        runs = {plain: trainer(arguments.photos, Path(folder) / f"{plain}", plain, 0, 1000) for plain in (True, False)}
+        share = conv_share(runs[True])
+        print(f"convolutions alone take {share:.0%} of the time of the reference's prior (float32, both ways)")
+        times: dict[bool, list[float]] = {True: [], False: []}
+        for i in range(arguments.pairs + 2):
+            batch = runs[True].source.batch(i)
+            for plain, run in runs.items():
+                times[plain].append(step(run, plain, batch))
+        pairs = [a / b for a, b in zip(times[True][2:], times[False][2:])]  # the first two compile and warm up
+        seconds = {plain: statistics.median(values[2:]) for plain, values in times.items()}
+        print(
+            f"step: reference {seconds[True]:.3f} s, ours {seconds[False]:.3f} s; ratio {statistics.median(pairs):.2f} "
+            f"({min(pairs):.2f} to {max(pairs):.2f} over {len(pairs)} pairs, {torch.get_num_threads()} threads)"
+        )
+        if not arguments.steps:
+            return
+        ends: dict[bool, list[float]] = {True: [], False: []}
+        for seed in range(arguments.seeds):
+            for plain in (True, False):
+                run = trainer(arguments.photos, Path(folder) / f"{seed}{plain}", plain, seed, arguments.steps)
+                losses = []
+                while run.progress < 1:
+                    usrnet.DataStep = PublishedDataStep if plain else OURS
+                    losses.append(run.train_step()["loss"])
+                run._validate()
+                ends[plain].append(statistics.mean(losses[-100:]))
+                print(
+                    f"seed {seed}, {'reference' if plain else 'ours'}: mean loss of the last 100 {ends[plain][-1]:.5f}"
+                )
+        gap = statistics.mean(ends[False]) - statistics.mean(ends[True])
+        print(f"ours minus reference {gap:+.5f}; seeds spread {max(ends[True]) - min(ends[True]):.5f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Two processes on one run: the same gradients as one, the same samples, and a life after a death."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from blindsr.evaluation.jsonl import read_lines
+from blindsr.training.data import BatchSource
+from blindsr.training.trainer import Trainer
+
+GRADIENTS = """
+import sys, json, torch
+from pathlib import Path
+from blindsr import training
+from blindsr.training.distributed import Processes
+from blindsr.training.trainer import Trainer
+name, out, *settings = json.loads(sys.argv[1])
+config = training.load_config(name, settings)
+processes = Processes.join("cpu")
+trainer = Trainer(config, Path(out), processes=processes)
+step = trainer.optimizer.step
+trainer.optimizer.step = lambda: None
+trainer.train_step()
+if processes.leads:
+    torch.save([p.grad for p in trainer.weights], Path(out) / "gradients.pt")
+processes.leave()
+"""
+
+# Process 1 dies in its fourth step, the first time.
+DIES = """
+import os, signal, sys
+from blindsr.cli import main
+from blindsr.training.trainer import Trainer
+whole = Trainer.train_step
+def train_step(self, batch=None):
+    if self.step == 3 and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(self, batch)
+Trainer.train_step = train_step
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def torchrun(script: Path, *arguments: str, restarts: int = 0) -> subprocess.CompletedProcess:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--max-restarts={restarts}"]
+    return subprocess.run(
+        [*launcher, "--master-port=0", "--standalone", str(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.parametrize("name", ["usrnet_tiny", "tiny"])
+def test_gradients_of_two_processes_equal_those_of_one_with_twice_the_batch(name, photos, toy_settings, tmp_path, toy):
+    more = ["precision=fp32", "optimizer.clip=0", "true_kernel=0"]
+    script = tmp_path / "gradients.py"
+    script.write_text(GRADIENTS)
+    told = [name, str(tmp_path / "two"), *toy_settings(photos, name), *more]
+    done = torchrun(script, json.dumps(told))
+    assert done.returncode == 0, done.stderr[-3000:]
+    two = torch.load(tmp_path / "two" / "gradients.pt", weights_only=True)
+
+    one = Trainer(toy(photos, name, *more, "data.batch=4"), tmp_path / "one")
+    one.optimizer.step = lambda: None
+    one.train_step()
+    ours = [p.grad for p in one.weights]
+    assert len(two) == len(ours)
+    largest = max(float(g.abs().max()) for g in ours if g is not None)
+    for a, b in zip(two, ours):
+        if b is None:
+            assert a is None or not a.any()
+        else:
+            assert torch.allclose(a, b, rtol=1e-5, atol=1e-5 * largest)
+
+
+def test_a_killed_process_is_restarted_and_the_run_ends_as_if_nothing_had_happened(photos, toy_settings, tmp_path):
+    script = tmp_path / "dies.py"
+    script.write_text(DIES)
+    ends = []
+    for restarts, out in ((1, "killed"), (0, "calm")):
+        settings = [word for s in (*toy_settings(photos, "tiny"), "schedule.iterations=5") for word in ("--set", s)]
+        run = script if restarts else tmp_path / "plain.py"
+        if not restarts:
+            run.write_text("import sys\nfrom blindsr.cli import main\nsys.exit(main(sys.argv[1:]))\n")
+        done = torchrun(run, "train", "tiny", "--out", str(tmp_path / out), *settings, restarts=restarts)
+        assert done.returncode == 0, done.stderr[-3000:]
+        ends.append(torch.load(tmp_path / out / "state.pt", weights_only=True))
+        steps = [e["step"] for e in read_lines(tmp_path / out / "log.jsonl") if "loss" in e]
+        assert steps == [1, 2, 3, 4, 5]  # one process wrote, and wrote every step once
+    killed, calm = ends
+    assert killed["step"] == 5
+    for name in ("model", "average"):
+        for key, value in calm[name].items():
+            assert torch.equal(killed[name][key], value), key
+
+
+def test_every_photo_once_an_epoch_over_all_processes(photos, toy):
+    """And one scale in a batch, the same in every process."""
+    config = toy(photos, "usrnet_tiny", "data.validation=1").data
+    from blindsr.training.data import split
+
+    training, _ = split(config)
+    n = len(training)
+    sources = [BatchSource(config, training, seed=3, rank=r, world=3) for r in range(3)]
+    drawn = []
+    for step in range(2 * n):
+        drawn += [s.photo((step * 3 + s.rank) * config.batch + i) for s in sources for i in range(config.batch)]
+        batches = [s.batch(step) for s in sources] if step < 3 else []
+        assert len({b.scale for b in batches}) <= 1
+    epochs = [drawn[i : i + n] for i in range(0, len(drawn), n)]
+    assert all(sorted(epoch) == list(range(n)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_two_processes_see_the_samples_of_one(photos, toy):
+    from blindsr.training.data import split
+
+    config = toy(photos, "tiny").data
+    wide = toy(photos, "tiny", "data.batch=4").data
+    training, _ = split(config)
+    for step in (0, 5):
+        halves = [BatchSource(config, training, 1, rank, 2).batch(step) for rank in range(2)]
+        whole = BatchSource(wide, training, 1).batch(step)
+        for name in ("x", "y", "k", "sigma", "context"):
+            assert torch.equal(torch.cat([getattr(h, name) for h in halves]), getattr(whole, name))
