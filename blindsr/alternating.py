@@ -7,6 +7,7 @@
 
 An estimator also says how wrong its kernel may be, its doubt; the restorer is told, and trusts y less.
 Estimators answer a PCA code, decoded to a kernel by the basis, or the kernel itself; it is always a valid PSF.
+A restorer that uses no kernel (RRDBNet) stands alone: one iterate, and nothing is estimated.
 
 (Luo et al., NeurIPS 2020, algorithm 1, with the non-blind restorer of Zhang et al., CVPR 2020.)
 
@@ -31,7 +32,7 @@ from blindsr.kernels.basis import KernelBasis
 
 @dataclass(frozen=True)
 class AlternatingConfig:
-    """A whole model. Without ``estimator`` and ``initial`` it is non-blind only.
+    """A whole model. Without ``estimator`` and ``initial`` it is non-blind only, or its restorer uses no kernel.
 
     ``initial`` gives the first kernel (None: a Dirac, as DAN does); ``basis`` names the file in pca/ that
     decodes codes; ``detach`` says through what the training gradient does not flow: ``estimate`` (the
@@ -66,14 +67,16 @@ class AlternatingSR(nn.Module):
         self.initial = registry.build(config.initial) if config.initial else None
         self.estimator = registry.build(config.estimator) if config.estimator else None
         self.basis = basis
-        if self.blind and basis is None:
+        if not self.restorer.uses_kernel and (self.finds_kernel or config.basis or basis is not None):
+            raise BlindSRError("this restorer uses no kernel; leave initial, estimator and basis out")
+        if self.finds_kernel and basis is None:
             raise BlindSRError("a blind model needs its kernel basis")
         if self.estimator and config.schedule == "warm" and config.loops > self.restorer.n_iterations:
             raise BlindSRError(
                 f"the warm schedule splits {self.restorer.n_iterations} iterations over {config.loops} loops; "
                 "lower loops or choose the restart schedule"
             )
-        if self.blind and 0 < config.crop < 3 * basis.size:
+        if self.finds_kernel and 0 < config.crop < 3 * basis.size:
             raise BlindSRError(
                 f"a crop of {config.crop} is too small for this basis; use {3 * basis.size} or more, or 0"
             )
@@ -85,6 +88,11 @@ class AlternatingSR(nn.Module):
 
     @property
     def blind(self) -> bool:
+        """Whether the model can restore without being given a kernel."""
+        return self.finds_kernel or not self.restorer.uses_kernel
+
+    @property
+    def finds_kernel(self) -> bool:
         """Whether the model can find a kernel by itself."""
         return self.initial is not None or self.estimator is not None
 
@@ -107,9 +115,15 @@ class AlternatingSR(nn.Module):
         that many high-resolution pixels (centre grid).
         ``first`` is the first estimate where it was made elsewhere, from a larger piece of the photo, say.
         Without ``finish`` the last restoration is left out (its x is None): enough to train estimators.
+        Where the restorer uses no kernel, ``y`` and ``scale`` are all that counts, and the one iterate has x alone.
 
-        Raises BlindSRError when the model is asked for what it cannot estimate.
+        Raises BlindSRError when the model is asked for what it cannot estimate, given a kernel that it does not
+        use, or asked for a scale that its restorer does not serve.
         """
+        if not self.restorer.uses_kernel:
+            if k is not None:
+                raise BlindSRError("this model restores without a kernel; leave --kernel out")
+            return Restoration((Iterate(self.restorer(y, None, None, scale), None, None, None),))
         if k is not None:
             if sigma is None:
                 sigma = (first or self.first_estimate(y, scale)).sigma
@@ -146,6 +160,8 @@ class AlternatingSR(nn.Module):
 
     def first_estimate(self, y: Tensor, scale: int) -> Estimate:
         """The estimate before any restoration: the initial estimator's, or a Dirac without noise."""
+        if not self.restorer.uses_kernel:
+            raise BlindSRError("this model restores without a kernel and finds none; choose another, such as tiny")
         if not self.blind:
             raise BlindSRError("this model is non-blind: give the kernel and sigma")
         if self.initial is not None:

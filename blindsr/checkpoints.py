@@ -2,7 +2,7 @@
 
 The file's metadata holds three strings: ``format`` (``blindsr-1``), ``config`` and ``card``, the last two
 as JSON. Every tensor stands under its name in the model's ``state_dict``, the basis too. Nothing is ever
-unpickled. Published USRNet files (.pth) are read as well: :mod:`blindsr.published`.
+unpickled. Published files (.pth) of USRNet and RRDBNet are read as well: :mod:`blindsr.published`.
 """
 
 from __future__ import annotations
@@ -89,9 +89,10 @@ def save(
 
 
 def load(name_or_path: str | os.PathLike[str]) -> Checkpoint:
-    """Read a shipped model by its bare name, one of our .safetensors files, or a published USRNet .pth.
+    """Read a shipped model by its bare name, one of our .safetensors files, or a published .pth.
 
-    A published USRNet is non-blind: it has no estimator and no basis. Raises CheckpointError, one line with
+    A published model has no estimator and no basis: a USRNet is non-blind, an RRDBNet (ESRGAN, BSRNet, BSRGAN)
+    restores without a kernel. Raises CheckpointError, one line with
     the file and the cure, for a file that is missing, of another kind, of a newer format, with a pickle in
     it, with tensors that do not fit its configuration, or with weights that are not finite.
     """
@@ -106,7 +107,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Checkpoint:
     if head.startswith((b"PK", b"\x80")):
         return _load_published(path)
     what = "not a weights file" if head else "the file is empty"
-    raise CheckpointError(f"{path}: {what}; give a shipped name, a .safetensors file of blindsr or a USRNet .pth")
+    raise CheckpointError(f"{path}: {what}; give a shipped name, a .safetensors file of blindsr or a published .pth")
 
 
 def _find(name_or_path: str | os.PathLike[str]) -> Path:
@@ -152,14 +153,16 @@ def _check_format(path: Path, metadata: Mapping[str, str]) -> None:
 
 def _load_published(path: Path) -> Checkpoint:
     state = published.read_pth(path)
-    if not published.is_usrnet(state):
-        raise CheckpointError(f"{path}: not a USRNet; of published .pth files only USRNet's (and USRGAN's) are read")
+    layout = published.layout_of(state)
+    if layout is None:
+        known = f"of published .pth files only those of {published.KNOWN} are read"
+        raise CheckpointError(f"{path}: not a USRNet or RRDBNet; {known}")
     try:
-        config, tensors = published.convert(state)
+        config, tensors = layout.convert(state)
     except (KeyError, IndexError, ValueError) as error:
-        raise CheckpointError(f"{path}: resembles a USRNet, but is none of a known layout ({error})") from None
+        raise CheckpointError(f"{path}: resembles {layout.name}, but has another layout ({error})") from None
     model = _assemble(AlternatingConfig(restorer=config, loops=1), tensors, path)
-    return Checkpoint(model, path.stem, {"origin": "published USRNet weights, non-blind"})
+    return Checkpoint(model, path.stem, {"origin": layout.origin})
 
 
 def _assemble(config: AlternatingConfig, tensors: Mapping[str, Tensor], path: Path) -> AlternatingSR:

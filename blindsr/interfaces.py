@@ -5,7 +5,7 @@ and white Gaussian noise of standard deviation ``sigma``::
 
     y = (x ⊗ k)↓s + n,    n ~ N(0, sigma²)
 
-A :class:`Restorer` finds ``x`` when ``k`` and ``sigma`` are known. An :class:`Estimator` finds a
+A :class:`Restorer` finds ``x`` when ``k`` and ``sigma`` are known (some do without). An :class:`Estimator` finds a
 code of ``k`` (its coefficients in a PCA basis) and ``sigma``. :class:`blindsr.alternating.AlternatingSR`
 lets the two take turns. A :class:`Degradation` makes training pairs by playing the formula forward.
 
@@ -56,12 +56,12 @@ class Estimate:
 class Iterate:
     """One turn of the alternation: the restored ``x`` (B, C, s·H, s·W) and the ``kernel``, ``code``,
     ``sigma`` and ``doubt`` it was restored with (``code`` and ``doubt`` are None when the kernel was given,
-    ``x`` when the estimate alone was asked for)."""
+    ``x`` when the estimate alone was asked for, all but ``x`` when the restorer uses no kernel)."""
 
     x: Tensor | None
-    kernel: Tensor
+    kernel: Tensor | None
     code: Tensor | None
-    sigma: Tensor
+    sigma: Tensor | None
     doubt: Tensor | None = None
 
 
@@ -76,11 +76,11 @@ class Restoration:
         return self.iterates[-1].x
 
     @property
-    def kernel(self) -> Tensor:
+    def kernel(self) -> Tensor | None:
         return self.iterates[-1].kernel
 
     @property
-    def sigma(self) -> Tensor:
+    def sigma(self) -> Tensor | None:
         return self.iterates[-1].sigma
 
 
@@ -147,7 +147,7 @@ class Degradation:
 
 
 class Restorer(nn.Module):
-    """Non-blind super-resolution by ``n_iterations`` steps that can be run in pieces."""
+    """Super-resolution by ``n_iterations`` steps that can be run in pieces; non-blind, where it uses a kernel."""
 
     n_iterations: int
     uses_kernel: bool = True
@@ -158,8 +158,8 @@ class Restorer(nn.Module):
     def forward(
         self,
         y: Tensor,
-        k: Tensor,
-        sigma: Tensor,
+        k: Tensor | None,
+        sigma: Tensor | None,
         scale: int,
         x0: Tensor | None = None,
         iterations: range | None = None,
@@ -171,7 +171,8 @@ class Restorer(nn.Module):
         ``x0`` starts the iteration (None: nearest-neighbour enlargement of ``y``), ``iterations`` names
         the steps to run (None: all of them) and ``shift`` moves the kernel by that many high-resolution
         pixels, which is how a photo on the centre grid is served. ``doubt`` (B,) is the relative error
-        expected of ``k`` (None: it is the true kernel).
+        expected of ``k`` (None: it is the true kernel). ``k`` and ``sigma`` are None only for a restorer that
+        uses no kernel. Raises BlindSRError for a scale that is not among its ``scales``.
         """
         raise NotImplementedError
 

@@ -52,6 +52,9 @@ class FakeModel:
     def check_blind(self, cure: str) -> None:
         pass
 
+    def check_serves(self, scale: int, kernel: str | None, sigma: float | None) -> None:
+        pass
+
     def restore(self, source: images.Photo, **options: object) -> FakeModel:
         self.calls.append(SimpleNamespace(source=source, **options))
         if self.answer is not None:

@@ -8,7 +8,7 @@ import torch
 
 from blindsr import registry
 from blindsr.config import ConfigError
-from blindsr.interfaces import Estimate, Estimator, Restorer
+from blindsr.interfaces import SCALES, BlindSRError, Estimate, Estimator, Restorer
 
 # What the components without usable defaults need.
 NEEDED = {
@@ -43,14 +43,29 @@ def test_kernels_are_valid_and_repeatable(name):
 
 
 @pytest.mark.parametrize("name", registry.names("restorer"))
-@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize("scale", SCALES)
 def test_restorers_enlarge(name, scale):
+    """By every scale that they name, and by no other; whoever uses no kernel does without."""
     restorer = registry.build(configuration("restorer", name)).eval()
     assert isinstance(restorer, Restorer) and restorer.n_iterations >= 1
+    assert restorer.scales and set(restorer.scales) <= set(SCALES)
+    y, sigma = torch.rand(1, 3, 5, 7), torch.zeros(1)
     k = torch.full((1, 1, 3, 3), 1 / 9)
+    known = [(k, sigma)] if restorer.uses_kernel else [(None, None), (k, sigma)]
+    if scale not in restorer.scales:
+        with pytest.raises(BlindSRError, match=f"not ×{scale}"):
+            restorer(y, *known[0], scale)
+        return
     with torch.inference_mode():
-        x = restorer(torch.rand(1, 3, 5, 7), k, torch.zeros(1), scale, iterations=range(1))
+        answers = [restorer(y, *given, scale, iterations=range(1)) for given in known]
+    x = answers[0]
     assert x.shape == (1, 3, 5 * scale, 7 * scale) and torch.isfinite(x).all()
+    assert all(torch.equal(other, x) for other in answers)
+
+
+def test_usrnet_serves_every_scale_with_a_kernel():
+    restorer = registry.build(configuration("restorer", "usrnet"))
+    assert restorer.scales == SCALES and restorer.uses_kernel
 
 
 @pytest.mark.parametrize("name", registry.names("estimator"))

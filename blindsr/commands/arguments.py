@@ -71,7 +71,7 @@ def add_photo_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="tiny",
         metavar="NAME|PATH",
-        help="a shipped name, a .safetensors file of ours or a published USRNet .pth (default: tiny)",
+        help="a shipped name, a .safetensors file of ours or a published .pth (USRNet, BSRNet, BSRGAN) (default: tiny)",
     )
     parser.add_argument(
         "--grid",

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     jobs = batch.plan(batch.find(arguments.inputs), results, arguments.overwrite)
     if jobs:
         model = load_model(arguments)
-        model.check_blind("choose a blind --model, such as tiny")
+        model.check_finds_kernel("choose a blind --model, such as tiny")
 
         def work(job: Job) -> str:
             photo = images.read(job.source, max_pixels=arguments.max_pixels)

@@ -36,9 +36,9 @@ def to_8_bit(pixels: np.ndarray) -> np.ndarray:
 
 
 def before_and_after(
-    lr: np.ndarray, sr: np.ndarray, kernel: np.ndarray, scale: int, grid: Grid, sigma: float
+    lr: np.ndarray, sr: np.ndarray, kernel: np.ndarray | None, scale: int, grid: Grid, sigma: float | None
 ) -> Image.Image:
-    """One picture: ``lr`` (h, w, C) enlarged bicubically, ``sr`` (s·h, s·w, C), and the ``kernel`` (kh, kw).
+    """One picture: ``lr`` (h, w, C) enlarged bicubically, ``sr`` (s·h, s·w, C), and the ``kernel`` (kh, kw), if any.
 
     Pixels are uint8 or uint16; ``sigma`` is in [0, 1] and written on the 0–255 scale. Of a photo whose
     result is larger than 2000 pixels the middle is shown, pixel for pixel.
@@ -57,8 +57,9 @@ def before_and_after(
     panels = [  # ASCII: the font that Pillow brings has no Greek
         (Image.fromarray(enlarged), f"before (bicubic x{scale}){part}" if scale > 1 else f"before{part}"),
         (Image.fromarray(after), f"after{part}"),
-        (kernel_picture(kernel, side), f"kernel, noise {255 * sigma:.1f}"),
     ]
+    if kernel is not None:
+        panels.append((kernel_picture(kernel, side), f"kernel, noise {255 * sigma:.1f}"))
     font = ImageFont.load_default(max(12, min(40, height // 20)))
     line = round(font.size * 1.6)
     widths = [max(picture.width, round(font.getlength(text))) for picture, text in panels]

@@ -11,7 +11,8 @@ DESCRIPTION = """\
 Restore photos. Each becomes DIR/NAME_x4.png (at --scale 4), and DIR/NAME_x4.json says what was found: the blur
 kernel and the noise level, with all settings.
 
-Without --kernel the blur is found blindly. With it, the restoration is non-blind."""
+Without --kernel the blur is found blindly. With it, the restoration is non-blind. A model that uses no kernel (BSRNet,
+BSRGAN, ESRGAN) takes neither --kernel nor --sigma, and says nothing of either."""
 
 EXAMPLES = """\
 kernels:
@@ -75,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.kernel is not None:
             parse_kernel(arguments.kernel, scale)  # an unusable kernel is one error, not one for every photo
         model = load_model(arguments)
+        model.check_serves(scale, arguments.kernel, arguments.sigma)
         if arguments.kernel is None:
             model.check_blind("give a --kernel (gaussian:1.6, bicubic, or a file)")
 

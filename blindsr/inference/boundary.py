@@ -45,7 +45,7 @@ class Padded:
 
 
 def pad(
-    y: Tensor, scale: int, kernel_size: tuple[int, int], boundary: Boundary = "reflect", multiple: int = 1
+    y: Tensor, scale: int, kernel_size: tuple[int, int] | None, boundary: Boundary = "reflect", multiple: int = 1
 ) -> Padded:
     """Prepare ``y`` (B, C, H, W) for a circular blur by a kernel of ``kernel_size`` (h, w) high-resolution pixels.
 
@@ -55,14 +55,16 @@ def pad(
       spoils the outermost ones.
     * ``circular`` leaves the photo as it is, for data that was made with wrap-around.
 
+    Without a kernel (``kernel_size`` None) nothing is joined, and every word leaves the photo as it is.
+
     Raises BlindSRError for another word.
     """
     if boundary not in get_args(Boundary):
         raise BlindSRError(f"boundary {boundary!r} is not known; use one of {', '.join(get_args(Boundary))}")
     size = (y.shape[-2], y.shape[-1])
-    radii = [-(-(k // 2) // scale) for k in kernel_size]
-    if boundary == "circular":
+    if boundary == "circular" or kernel_size is None:
         return Padded(y, 0, 0, size)
+    radii = [-(-(k // 2) // scale) for k in kernel_size]
     if boundary == "taper":
         depths = [r - _nearest_border(n) for n, r in zip(size, radii)]
         return Padded(soften(y, depths, radii), 0, 0, size)

@@ -47,8 +47,8 @@ class _Blur:
     kernel: Tensor | None
     shift: float
     sigma: Tensor | None
-    kernel_source: Literal["given", "estimated"]
-    sigma_source: Literal["given", "estimated", "classical"]
+    kernel_source: Literal["given", "estimated"] | None  # None, as is all else, for a model that uses no kernel
+    sigma_source: Literal["given", "estimated", "classical"] | None
     name: str | None = None
     doubt: Tensor | None = None  # in an estimated kernel
     loops: tuple[Loop, ...] = ()
@@ -69,16 +69,14 @@ class BlindSR:
         self.precision = precision
         self.name = name
         self.model = model.eval().to(self.device)
-        prior = getattr(self.model.restorer, "prior", None)
-        if prior is not None:
-            prior.to(memory_format=torch.channels_last)  # 1.6 times as fast on a CPU
-        self._multiple = getattr(prior, "multiple", 1)
+        self.model.restorer.to(memory_format=torch.channels_last)  # 1.6 times as fast on a CPU
+        self._multiple = getattr(getattr(self.model.restorer, "prior", None), "multiple", 1)
 
     @classmethod
     def from_pretrained(
         cls, name_or_path: str | os.PathLike[str] = "tiny", device: str | None = None, precision: str = "auto"
     ) -> BlindSR:
-        """Load a shipped model by name, one of our .safetensors files or a published USRNet .pth.
+        """Load a shipped model by name, one of our .safetensors files or a published .pth (USRNet, RRDBNet).
 
         ``device`` is cpu, cuda, cuda:N or mps (None: CUDA if there is any). Raises BlindSRError for a file
         or device that cannot be used.
@@ -87,9 +85,26 @@ class BlindSR:
         return cls(checkpoint.model, checkpoint.name, device, precision)
 
     def check_blind(self, cure: str) -> None:
-        """Raise BlindSRError, which ends in the ``cure``, unless the model can find a kernel by itself."""
+        """Raise BlindSRError, which ends in the ``cure``, unless the model can restore without being given a kernel."""
         if not self.model.blind:
             raise BlindSRError(f"model {self.name} is non-blind: {cure}")
+
+    def check_finds_kernel(self, cure: str) -> None:
+        """Raise BlindSRError, which ends in the ``cure``, unless the model can find a kernel by itself."""
+        self.check_blind(cure)
+        if not self.model.finds_kernel:
+            raise BlindSRError(f"model {self.name} restores without a kernel and finds none: {cure}")
+
+    def check_serves(self, scale: int, kernel: object = None, sigma: float | None = None) -> None:
+        """Raise BlindSRError for a scale that the model has not, and for a kernel or σ that it would not use."""
+        restorer = self.model.restorer
+        if scale not in restorer.scales:
+            own = " or ".join(map(str, restorer.scales))
+            raise BlindSRError(f"model {self.name} does not enlarge ×{scale}; use scale {own}")
+        if not restorer.uses_kernel and kernel is not None:
+            raise BlindSRError(f"model {self.name} restores without a kernel; leave --kernel out")
+        if not restorer.uses_kernel and sigma is not None:
+            raise BlindSRError(f"model {self.name} restores without a noise level; leave --sigma out")
 
     # -- what users call ---------------------------------------------------------------------------------
 
@@ -115,11 +130,14 @@ class BlindSR:
         for bicubic; the word ``bicubic`` is right on either grid). ``boundary``: see
         :func:`blindsr.inference.boundary.pad`. ``tile`` forces tiles of that many source pixels a side (None:
         only where memory asks for it); tiles are always reflected. ``progress(done, total)`` is told of every tile.
+        A model that uses no kernel takes neither ``kernel`` nor ``sigma``, pads nothing whatever ``boundary`` says, and
+        keeps to the grid of its training.
 
         Raises BlindSRError, in one line, for a source, kernel, number or word that cannot be used.
         """
         started = time.perf_counter()
         scale, photo = check_scale(scale), as_photo(source)
+        self.check_serves(scale, kernel, sigma)
         if tile is not None and tile < SMALLEST_TILE:
             raise BlindSRError(f"tiles of {tile} pixels are too small; use at least {SMALLEST_TILE}")
         y = to_tensor(photo, self.device)
@@ -133,7 +151,7 @@ class BlindSR:
             step = alignment(scale, self._multiple)
             rows, cols = (tiling.plan(n, core, reach, scale, step) for n in y.shape[-2:])
             tiles = len(rows) * len(cols)
-            if tiles > 1 and blur.kernel is None:
+            if tiles > 1 and self._is_sought(blur):
                 blur = self._estimated(self._on_window(y, scale, blur, boundary), blur)
             if tiles > 1:
                 boundary = "reflect"  # inside the photo nothing else is right
@@ -141,7 +159,7 @@ class BlindSR:
             def restore_tile(rows: slice, cols: slice) -> np.ndarray:
                 nonlocal blur
                 padded = self._pad(y[..., rows, cols], scale, blur, boundary)
-                first = None if blur.kernel is not None else self._first(y, scale)
+                first = self._first(y, scale) if self._is_sought(blur) else None
                 result = self.model(padded.y, scale, blur.kernel, blur.sigma, blur.shift, first, doubt=blur.doubt)
                 blur = self._estimated(result, blur)
                 x = padded.crop(result.x, scale)
@@ -173,8 +191,9 @@ class BlindSR:
         Arguments and errors as for :meth:`restore`; the answer has no picture.
         """
         started = time.perf_counter()
-        self.check_blind("estimate with a blind one, such as tiny")
+        self.check_finds_kernel("estimate with a blind one, such as tiny")
         scale, photo = check_scale(scale), as_photo(source)
+        self.check_serves(scale)
         y = to_tensor(photo, self.device)
         blur = self._given(y, scale, None, sigma, grid)
         self._check_fits(blur, y, scale, boundary)
@@ -194,6 +213,8 @@ class BlindSR:
         level = None if sigma is None else y.new_tensor([check_sigma(sigma)])
         if kernel is None:
             self.check_blind("give a kernel (gaussian:1.6, bicubic, or a file)")
+            if not self.model.finds_kernel:
+                return _Blur(None, shift, None, None, None)
             return _Blur(None, shift, level, "estimated", "estimated" if level is None else "given")
         if isinstance(kernel, (str, os.PathLike)):
             name = os.fspath(kernel).strip()
@@ -210,9 +231,13 @@ class BlindSR:
             level, how = estimate_noise(y).clamp(0, MAX_SIGMA), "classical"
         return _Blur(k, shift, level, "given", how, name)
 
+    def _is_sought(self, blur: _Blur) -> bool:
+        """Whether the kernel is still to be found."""
+        return blur.kernel is None and self.model.finds_kernel
+
     def _estimated(self, result: Restoration, blur: _Blur) -> _Blur:
         """``blur`` completed by what the model found; all that follows shares it."""
-        if blur.loops:
+        if blur.loops or result.kernel is None:
             return blur
         loops = tuple(
             Loop(
@@ -239,14 +264,16 @@ class BlindSR:
 
     # -- sizes -------------------------------------------------------------------------------------------
 
-    def _kernel_size(self, blur: _Blur) -> tuple[int, int]:
+    def _kernel_size(self, blur: _Blur) -> tuple[int, int] | None:
+        """None where the model uses no kernel."""
         if blur.kernel is not None:
             return blur.kernel.shape[-2], blur.kernel.shape[-1]
-        return self.model.basis.size, self.model.basis.size
+        return (self.model.basis.size,) * 2 if self.model.finds_kernel else None
 
     def _reach(self, blur: _Blur, scale: int) -> int:
         """Low-resolution pixels around a tile that its result depends on."""
-        return -(-(max(self._kernel_size(blur)) // 2) // scale) + tiling.PRIOR_MARGIN
+        radius = max(self._kernel_size(blur) or (0,)) // 2
+        return -(-radius // scale) + tiling.PRIOR_MARGIN
 
     def _core(self, y: Tensor, scale: int, reach: int) -> int:
         """Side of the tiles that memory asks for; the whole photo where it can be had."""
@@ -261,7 +288,7 @@ class BlindSR:
 
     def _check_fits(self, blur: _Blur, y: Tensor, scale: int, boundary: Boundary) -> None:
         picture = (y.shape[-2] * scale, y.shape[-1] * scale)
-        h, w = self._kernel_size(blur)
+        h, w = self._kernel_size(blur) or (1, 1)
         if boundary != "reflect" and (h > picture[0] or w > picture[1]):
             raise BlindSRError(
                 f"the kernel ({h}×{w}) is larger than the result ({picture[0]}×{picture[1]}); use boundary reflect"
@@ -297,8 +324,8 @@ class BlindSR:
             image=None,
             photo=None,
             kernel_name=blur.name,
-            kernel=blur.kernel[0, 0].float().cpu().numpy(),
-            sigma=float(blur.sigma[0]),
+            kernel=None if blur.kernel is None else blur.kernel[0, 0].float().cpu().numpy(),
+            sigma=None if blur.sigma is None else float(blur.sigma[0]),
             kernel_source=blur.kernel_source,
             sigma_source=blur.sigma_source,
             scale=scale,

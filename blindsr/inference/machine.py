@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from blindsr.interfaces import BlindSRError
+from blindsr.restorers.rrdbnet import RRDBNet
 
 Precision = Literal["auto", "fp32", "bf16"]
 ASSUMED_FREE = 2 * 2**30  # bytes, where the system does not say
@@ -78,9 +79,11 @@ def _within_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
 def bytes_per_pixel(restorer: nn.Module) -> int:
     """Peak memory of a restoration for each high-resolution pixel, padding included.
 
-    Measured in float32: 500 for 16 channels on the finest scale, 1650 for 64; bfloat16 takes a third less.
-    A quarter is added, for allocators and for what else is held.
+    Measured in float32: USRNet, 500 for 16 channels on the finest scale, 1650 for 64; RRDBNet, 250 and 870 (at ×2
+    and at ×4). bfloat16 takes a third to a half less. A quarter is added, for allocators and for what else is held.
     """
+    if isinstance(restorer, RRDBNet):
+        return round(1.25 * (50 + 13 * restorer.conv_first.out_channels))
     head = getattr(getattr(restorer, "prior", None), "head", None)
     return round(1.25 * (130 + 24 * getattr(head, "out_channels", 64)))
 

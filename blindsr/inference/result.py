@@ -35,16 +35,17 @@ class Restored:
     to 1 and lies on the pixels of the result; on the centre grid it is the blur about a pixel's own
     centre, and was moved by ``shift`` pixels for the restoration. ``kernel_name`` is the word or file that it
     was asked for by ("array" for an array, None where it was found). ``sigma`` is in [0, 1]. ``loops`` holds
-    the kernel and noise level of every loop; one when the kernel was given.
+    the kernel and noise level of every loop; one when the kernel was given. A model that uses no kernel leaves
+    ``kernel``, ``sigma`` and their sources None, ``loops`` empty, and ``shift`` and ``boundary`` without effect.
     """
 
     image: np.ndarray | None
     photo: images.Photo | None
-    kernel: np.ndarray
+    kernel: np.ndarray | None
     kernel_name: str | None
-    sigma: float
-    kernel_source: Literal["given", "estimated"]
-    sigma_source: Literal["given", "estimated", "classical"]
+    sigma: float | None
+    kernel_source: Literal["given", "estimated"] | None
+    sigma_source: Literal["given", "estimated", "classical"] | None
     scale: int
     grid: Grid
     shift: float
@@ -58,38 +59,46 @@ class Restored:
     source: str | None = None
 
     def record(self) -> dict[str, Any]:
-        """Everything but the picture, JSON-ready; the noise level on the 0–255 scale."""
+        """Everything but the picture, JSON-ready; the noise level on the 0–255 scale. Without a kernel, nothing that
+        speaks of one."""
         from blindsr import __version__
 
-        record: dict[str, Any] = {"input": self.source} if self.source else {}
-        return record | {
+        found, handled, taps = {}, {}, {}
+        if self.kernel is not None:
+            found = {
+                "sigma_255": round(255 * self.sigma, 4),
+                "sigma_source": self.sigma_source,
+                "kernel_source": self.kernel_source,
+                "kernel_width": round(kernel_width(self.kernel), 4),
+                "loops": [
+                    {"sigma_255": round(255 * loop.sigma, 4), "kernel_width": round(kernel_width(loop.kernel), 4)}
+                    | ({} if loop.doubt is None else {"kernel_doubt": round(loop.doubt, 4)})
+                    for loop in self.loops
+                ],
+            }
+            handled = {"boundary": self.boundary, "kernel": self.kernel_name, "kernel_shift": self.shift}
+            taps = {"kernel": [[round(float(v), 8) for v in row] for row in self.kernel]}
+        return {
+            **({"input": self.source} if self.source else {}),
             "scale": self.scale,
             "grid": self.grid,
             "model": self.model,
-            "sigma_255": round(255 * self.sigma, 4),
-            "sigma_source": self.sigma_source,
-            "kernel_source": self.kernel_source,
-            "kernel_width": round(kernel_width(self.kernel), 4),
-            "loops": [
-                {"sigma_255": round(255 * loop.sigma, 4), "kernel_width": round(kernel_width(loop.kernel), 4)}
-                | ({} if loop.doubt is None else {"kernel_doubt": round(loop.doubt, 4)})
-                for loop in self.loops
-            ],
+            **found,
             "settings": {
-                "boundary": self.boundary,
-                "kernel": self.kernel_name,
-                "kernel_shift": self.shift,
+                **handled,
                 "precision": self.precision,
                 "device": self.device,
                 "tiles": self.tiles,
             },
             "seconds": round(self.seconds, 3),
             "blindsr": __version__,
-            "kernel": [[round(float(v), 8) for v in row] for row in self.kernel],  # last, for it is long
+            **taps,  # last, for they are long
         }
 
     def summary(self) -> str:
         """One line for people."""
+        if self.kernel is None:
+            return f"restored without a kernel, {self.seconds:.1f} s"
         height, width = self.kernel.shape
         return (
             f"kernel {height}×{width} {self.kernel_source}, width {kernel_width(self.kernel):.2f}, "

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from blindsr import checkpoints, training
+from blindsr.cli import main
 from blindsr.config import ConfigError
 from blindsr.evaluation.jsonl import read_lines
 from blindsr.interfaces import BlindSRError
+from blindsr.training.check import check
 from blindsr.training.data import BatchSource
 from blindsr.training.objective import golden_draw
 from blindsr.training.photos import open_photos
@@ -70,6 +72,84 @@ def test_a_step_that_is_not_finite_changes_nothing(photos, tmp_path, toy):
     assert trainer.skipped == 1 and trainer.step == 1
     assert all(torch.isfinite(b).all() for b in trainer.model.buffers())
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.weights))
+
+
+def test_a_loss_that_blows_up_sends_the_run_back(photos, tmp_path, toy, monkeypatch):
+    watched = ("watch={factor: 1.5, patience: 2, after: 4}", "schedule.iterations=14", "data.scales=[2]")
+    trainer = Trainer(toy(photos, "usrnet_tiny", *watched, "validate_every=100"), tmp_path)
+    whole = Trainer.train_step
+
+    def train_step(self, batch=None):
+        if self.step == 8:  # something went wrong
+            for p in self.model.restorer.parameters():
+                p.data.mul_(3)
+        return whole(self, batch)
+
+    monkeypatch.setattr(Trainer, "train_step", train_step)
+    trainer.run()
+    events = read_lines(tmp_path / "log.jsonl")
+    (retreat,) = [e for e in events if "retreat" in e]
+    assert 8 < retreat["step"] <= 12 and "back to the weights of step" in retreat["retreat"]
+    losses = {e["step"]: e["loss"] for e in events if "loss" in e}
+    assert losses[9] > 2 * losses[8] > losses[14]
+    rates = {e["step"]: e["learning_rate"] for e in events if "loss" in e}
+    expected = learning_rate_factor(trainer.config.schedule, 13 / 14, 13) * trainer.config.optimizer.learning_rate
+    assert rates[14] == pytest.approx(expected / 2)
+    again = Trainer(toy(photos, "usrnet_tiny", *watched), tmp_path)
+    assert again.retreats == 1 and again.step == 14
+
+
+def test_a_run_that_blows_up_for_ever_gives_up(photos, tmp_path, toy, monkeypatch):
+    watched = ("watch={patience: 2, retreats: 1}", "schedule.iterations=30")
+    trainer = Trainer(toy(photos, "usrnet_tiny", *watched), tmp_path)
+    whole = Trainer.train_step
+
+    def train_step(self, batch=None):
+        if self.step >= 2:
+            batch.y[:] = float("nan")
+        return whole(self, batch)
+
+    monkeypatch.setattr(Trainer, "train_step", train_step)
+    with pytest.raises(BlindSRError, match="blown up at step .* after 1 retreats.*learning_rate"):
+        trainer.run()
+    assert all(torch.isfinite(p).all() for p in checkpoints.load(tmp_path / "model.safetensors").model.parameters())
+
+
+def test_blank_pictures_raise_an_alarm(photos, tmp_path, toy, capsys):
+    trainer = Trainer(toy(photos, "usrnet_tiny"), tmp_path)
+    with torch.no_grad():
+        trainer.average.restorer.prior.tail.weight.zero_()
+    trainer.step = 1
+    trainer._validate()
+    assert "ALARM at step 1" in capsys.readouterr().err
+    assert any("blank" in e.get("alarm", "") for e in read_lines(tmp_path / "log.jsonl"))
+    assert (tmp_path / "pictures" / "000001.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("rate, most", [("1e-2", 60), ("1e-12", 12)])
+def test_check_overfits_one_batch_or_says_that_it_cannot(rate, most, photos, toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ("data.scales=[1]", "data.patch=32", "model.restorer.n_iterations=2")
+    passed, said = check(toy(photos, "usrnet_tiny", f"optimizer.learning_rate={rate}", *small), most=most)
+    assert passed == (rate == "1e-2") and f"{most} steps: loss" in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_check_on_the_command_line(photos, toy_settings, monkeypatch, capsys):
+    words = [w for setting in toy_settings(photos, "usrnet_tiny") for w in ("--set", setting)]
+    for passed, verdict, code in ((True, "PASS: well", 0), (False, "FAIL: well", 1)):
+        monkeypatch.setattr("blindsr.training.check.check", lambda config, passed=passed: (passed, "well"))
+        assert main(["train", "usrnet_tiny", "--check", *words]) == code
+        assert capsys.readouterr().out.strip() == verdict
+
+
+def test_loader_processes_change_nothing(photos, tmp_path, toy):
+    ends = []
+    for workers in (0, 2):
+        trainer = Trainer(toy(photos, "usrnet_tiny", f"data.workers={workers}"), tmp_path / str(workers))
+        trainer.run()
+        ends.append(trainer.model.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(ends[0].values(), ends[1].values()))
 
 
 def test_starting_weights_come_from_checkpoints(photos, tmp_path, toy):
