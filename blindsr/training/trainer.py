@@ -207,7 +207,8 @@ class Trainer:
         if not self.processes.leads:
             return
         restores = set(self.config.train) != {"initial"}
-        report, shown = validate(self.average, self.checks, self.autocast, restore=restores)
+        natural = self.config.adversarial is not None and self.config.data.validation_patch >= 192
+        report, shown = validate(self.average, self.checks, self.autocast, restores, natural)
         self.log.write(step=self.step, validation=report)
         draw_curves(self.out)
         if restores:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from blindsr.alternating import AlternatingSR
 from blindsr.evaluation.metrics import kernel_distance, psnr
+from blindsr.evaluation.niqe import niqe
 from blindsr.interfaces import Batch, Estimate, Iterate
 from blindsr.ops.fourier import grid_shift
 from blindsr.ops.resize import bicubic_enlarge
@@ -32,11 +33,12 @@ class Shown:
 
 @torch.no_grad()
 def validate(
-    model: AlternatingSR, batches: Sequence[Batch], autocast, restore: bool = True
+    model: AlternatingSR, batches: Sequence[Batch], autocast, restore: bool = True, natural: bool = False
 ) -> tuple[dict[str, float], list[Shown]]:
     """Means per scale: PSNR of bicubic, of the true kernel and of every blind loop; relative kernel error of every
     loop; mean absolute σ error on the 0–255 scale; the smallest contrast of the last restoration relative to that of
-    the true picture. And one photo of every batch to look at. Without ``restore`` only the first estimate."""
+    the true picture. And one photo of every batch to look at. Without ``restore`` only the first estimate; with
+    ``natural`` also NIQE of bicubic, of the last restoration and of the true pictures, which want 96 pixels a side."""
     model.eval()
     device = next(model.parameters()).device
     report: dict[str, float] = {}
@@ -45,11 +47,20 @@ def validate(
         with autocast():
             named, last, x = _judge(model, batch, restore)
         prefix = f"x{batch.scale}" + ("" if batch.k is not None else " unknown")
-        report |= {f"{prefix} {name}": round(float(value.mean()), 4) for name, value in named.items()}
+        if natural and x is not None:
+            bicubic = bicubic_enlarge(batch.y, batch.scale, batch.grid)
+            named |= {f"niqe {of}": naturalness(t) for of, t in (("bicubic", bicubic), ("", x), ("true", batch.x))}
+        report |= {f"{prefix} {name}".strip(): round(float(value.mean()), 4) for name, value in named.items()}
         if x is not None:
             shown.append(_show(prefix, batch, x, last))
     model.train()
     return report, shown
+
+
+def naturalness(x: Tensor) -> Tensor:
+    """NIQE of every picture of (B, 3, H, W); lower is better."""
+    pictures = x.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+    return torch.tensor([niqe(picture) for picture in pictures])
 
 
 def _judge(

@@ -143,6 +143,19 @@ def test_check_on_the_command_line(photos, toy_settings, monkeypatch, capsys):
         assert capsys.readouterr().out.strip() == verdict
 
 
+def test_adversarial_stages_tell_niqe(photos, tmp_path, toy):
+    trainer = Trainer(
+        toy(photos, "usrgan", "data.validation_patch=192", "data.scales=[2]", "adversarial.start=0"), tmp_path
+    )
+    trainer.run()
+    events = read_lines(tmp_path / "log.jsonl")
+    assert any("features of the discriminator stand in" in e.get("remark", "") for e in events)
+    report = [e for e in events if "validation" in e][-1]["validation"]
+    assert {"x2 niqe", "x2 niqe bicubic", "x2 niqe true"} <= set(report)
+    assert all("critic" in e and "matching" in e for e in events if "loss" in e)
+    assert trainer.adversary.optimizer.state_dict()["state"]
+
+
 def test_loader_processes_change_nothing(photos, tmp_path, toy):
     ends = []
     for workers in (0, 2):
