@@ -51,7 +51,7 @@ def torchrun(script: Path, *arguments: str, restarts: int = 0) -> subprocess.Com
         [*launcher, "--master-port=0", "--standalone", str(script), *arguments],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=900,
         env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
     )
 
