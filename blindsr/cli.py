@@ -10,11 +10,19 @@ import sys
 from collections.abc import Sequence
 
 from blindsr import __version__
-from blindsr.commands import basis, degrade, estimate, pack, restore, train
+from blindsr.commands import basis, benchmark, degrade, estimate, pack, restore, train
 from blindsr.commands.arguments import Parser
 from blindsr.commands.errors import INTERRUPTED, USER_ERROR, is_users, one_line
 
-COMMANDS = {"restore": restore, "estimate": estimate, "degrade": degrade, "basis": basis, "pack": pack, "train": train}
+COMMANDS = {
+    "restore": restore,
+    "estimate": estimate,
+    "degrade": degrade,
+    "basis": basis,
+    "pack": pack,
+    "train": train,
+    "benchmark": benchmark,
+}
 
 DESCRIPTION = """\
 Restore photos whose blur is unknown: a sharper, larger photo, the blur kernel that was found, and the noise level."""
@@ -31,6 +39,7 @@ examples:
   blindsr basis gaussian_21                      fit a PCA basis of blur kernels
   blindsr pack photos/                           keep photos so that training reads patches quickly
   blindsr train usrnet_tiny                    train a model
+  blindsr benchmark usrnet_table1 --data data    a table of the field, with its protocol
 
 'blindsr COMMAND --help' explains each command. Noise levels are on the 0-255 scale."""
 

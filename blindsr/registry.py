@@ -26,6 +26,7 @@ PACKAGES = {
     "degradation": "blindsr.degradation",
     "operation": "blindsr.degradation",
     "discriminator": "blindsr.training.discriminators",
+    "method": "blindsr.evaluation.methods",
 }
 
 _components: dict[tuple[str, str], tuple[type, type]] = {}

@@ -11,6 +11,7 @@ import torch
 
 from blindsr import registry
 from blindsr.degradation.operation import Pair
+from blindsr.evaluation.cases import Case, CaseSpec
 from blindsr.interfaces import Estimate
 
 TEXT = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -74,3 +75,12 @@ def test_discriminator(make):
     assert edges(x).shape == (2, 1, 6, 5)
     torch.testing.assert_close(edges.eval()(x), edges(x + 0.3))
     assert edges(x[..., : edges.smallest, : edges.smallest]).shape == (2, 1, 1, 1)
+
+
+def test_method(make):
+    spec = CaseSpec("set", "photo", None, None, None, 2, 0.0, None)
+    k = torch.full((1, 1, 3, 3), 1 / 9)
+    case = Case(spec, torch.rand(1, 3, 8, 9), None, k, torch.zeros(1), "corner", True)
+    method = make("tikhonov")
+    (result,) = method.restore(case, None)
+    assert result.x.shape == (1, 3, 16, 18) and method.label == "tikhonov"

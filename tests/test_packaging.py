@@ -18,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS = ("blindsr", "configs", "pca", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 
 
+PACKAGED = (".py", ".safetensors", ".npz", ".html", ".css", ".js")
+
+
 def source_files(folder: Path, *suffixes: str) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix in suffixes}
 
@@ -43,7 +46,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 def test_the_wheel_holds_every_module_and_shipped_file(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
-    expected = {f"blindsr/{name}" for name in source_files(ROOT / "blindsr", ".py", ".safetensors")}
+    expected = {f"blindsr/{name}" for name in source_files(ROOT / "blindsr", *PACKAGED)}
     expected |= {f"blindsr/configs/{name}" for name in source_files(ROOT / "configs", ".yaml", ".md")}
     expected |= {f"blindsr/pca/{name}" for name in source_files(ROOT / "pca", ".npz", ".md")}
     assert expected - names == set()

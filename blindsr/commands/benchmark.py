@@ -1,0 +1,152 @@
+"""Measure methods by a protocol of the field."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from blindsr.commands.arguments import count, device
+
+DESCRIPTION = """\
+Make a table of the field: degrade test photos exactly as a published protocol says, restore them by several
+methods, score them, and print the means with the protocol beside them. NAME is one of
+
+  usrnet_table1   12 kernels, classical degradation (68 BSD photos, RGB)
+  usrnet_table2   bicubic degradation (Set5, Set14, BSD100, Urban100, Y channel)
+  dan_setting1    eight isotropic Gaussians, bicubic decimation (Gaussian8)
+  dan_setting2    DIV2KRK: given photos, each with its own kernel
+  deblur          scale 1        large_kernels   67 and 71 pixels wide
+  realsrset       real photos without truth (NIQE)
+  smoke           a quick look
+
+or a YAML file of your own. Gives, in DIR:
+
+  table.md, .csv, .json   means over photos, published numbers beside them, dB lost against the oracle
+  cells.jsonl             a line for each photo, scale, kernel, noise level and method
+  protocol.json           what was done, by which command
+  pictures/, report.html  pictures of the first photos, and all of it as a page
+
+Methods: bicubic, total_variation and oracle (the model) are told the true kernel or need none, wrong_kernel is
+told the others, blind is told nothing; published:FILE.pth is any other weights, told the true kernel, and
+folder:DIR results of another program, files called like the folders in pictures/. What oracle gains over blind is
+what not knowing the kernel costs.
+
+The same command goes on where it was stopped. Under torchrun the photos are shared out among the processes."""
+
+EXAMPLES = """\
+examples:
+  blindsr benchmark smoke --data data --limit 1
+  blindsr benchmark usrnet_table1 --data data --method bicubic oracle blind published:usrnet_tiny.pth
+  blindsr benchmark dan_setting1 --data data --set set5 set14 --jobs 4
+  blindsr benchmark usrnet_table1 --data data --method folder:results/other --out benchmarks/other
+  blindsr benchmark usrnet_table1 --describe
+  torchrun --nproc-per-node=4 -m blindsr benchmark usrnet_table1 --data data"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("protocol", metavar="NAME", help="a shipped protocol, or a YAML file")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="holds test/ and kernels/ (default: $BLINDSR_DATA, or data)"
+    )
+    parser.add_argument("--set", nargs="+", dest="sets", metavar="SET", help="only these sets of the protocol")
+    parser.add_argument(
+        "--method",
+        nargs="+",
+        dest="methods",
+        metavar="METHOD",
+        help="NAME, NAME:PATH or '{name: NAME, option: …}' (default: those of the protocol)",
+    )
+    parser.add_argument(
+        "--model", default="tiny", metavar="NAME|PATH", help="of oracle, wrong_kernel and blind (default: tiny)"
+    )
+    parser.add_argument(
+        "--metric", nargs="+", default=[], metavar="METRIC", help="beside the protocol's: niqe, or one of pyiqa (lpips)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default: benchmarks/NAME)")
+    parser.add_argument("--limit", type=count, metavar="N", help="the first N photos of each set only")
+    parser.add_argument("--describe", action="store_true", help="print the protocol, and do nothing")
+    machine = parser.add_argument_group("machine")
+    machine.add_argument(
+        "--jobs", type=count, metavar="J", help="processes of one thread each (default: one for each core; 1 on a GPU)"
+    )
+    machine.add_argument("--device", type=device, default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    machine.add_argument(
+        "--precision", choices=("fp32", "bf16"), default="fp32", help="of the networks (default: fp32)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    import os
+    import shlex
+    import sys
+    from dataclasses import replace
+
+    from tqdm import tqdm
+
+    from blindsr.commands.batch import check_folder
+    from blindsr.degradation.pairs import usable_cores
+    from blindsr.evaluation.benchmark import Benchmark, Order, parse_method
+    from blindsr.evaluation.protocol import load_protocol
+    from blindsr.inference.machine import choose_device
+
+    name, protocol = load_protocol(arguments.protocol)
+    if arguments.describe:
+        print(f"{name}: {protocol.describe()}")
+        return 0
+    protocol = replace(protocol, metrics=tuple(dict.fromkeys((*protocol.metrics, *arguments.metric))))
+    out = arguments.out or Path("benchmarks") / name
+    check_folder(out)
+    wanted = None if arguments.device == "auto" else arguments.device
+    on_gpu = choose_device(wanted).type != "cpu"
+    order = Order(
+        name=name,
+        protocol=protocol,
+        data=arguments.data or Path(os.environ.get("BLINDSR_DATA", "data")),
+        out=out,
+        model=arguments.model,
+        methods=tuple(parse_method(text) for text in arguments.methods or protocol.methods),
+        limit=arguments.limit,
+        sets=tuple(arguments.sets) if arguments.sets else None,
+        device=wanted,
+        precision=arguments.precision,
+        command=shlex.join(["blindsr", *sys.argv[1:]]),
+    )
+    benchmark = Benchmark(order)
+    total = len(benchmark.specs[benchmark.rank :: benchmark.world]) * len(benchmark.methods)
+    left = sum(len(task.methods) for task in benchmark.tasks())
+    noted: set[str] = set()
+    quiet = True if benchmark.rank else None
+    with tqdm(
+        total=total, initial=total - left, unit="cell", disable=quiet, file=sys.stderr, dynamic_ncols=True
+    ) as bar:
+
+        def told(task, lines) -> None:
+            bar.set_description(task.spec.name)
+            bar.update(len(task.methods))
+            for note in {line["note"] for line in lines if "note" in line} - noted:
+                noted.add(note)
+                tqdm.write(f"blindsr: {note}", file=sys.stderr)
+
+        benchmark.run(arguments.jobs or (1 if on_gpu else usable_cores()), told)
+    if benchmark.rank == 0:
+        report(benchmark)
+    return 0
+
+
+def report(benchmark) -> None:
+    """Tables of what is finished, to the folder and to the terminal, and the page."""
+    from blindsr.evaluation.table import build, write_tables
+
+    order, about = benchmark.order, benchmark.protocol.describe()
+    if any(method.needs_model for method in benchmark.methods):
+        about += f" Model: {order.model}, {order.precision}."
+    if order.limit:
+        about += f" Of each set only the first photos (at most {order.limit}), while published numbers are of all."
+    print(write_tables(order.out, order.name, about, build(benchmark.protocol, benchmark.cells())))
+    try:
+        from blindsr.evaluation.report import write_report
+    except ImportError:
+        pass
+    else:
+        write_report(order.out)
+    print(f"tables, cells and pictures are in {order.out.resolve()}", flush=True)

@@ -1,0 +1,1 @@
+"""Methods that a benchmark compares; each is one file here and registers itself as a ``method``."""

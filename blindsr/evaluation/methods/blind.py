@@ -1,0 +1,35 @@
+"""The model of the benchmark, told nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from blindsr.alternating import AlternatingSR
+from blindsr.evaluation.cases import Case
+from blindsr.evaluation.methods.base import Method, Result, run_model
+from blindsr.interfaces import BlindSRError
+from blindsr.registry import register
+
+
+@dataclass(frozen=True)
+class BlindConfig:
+    """No options."""
+
+
+@register("method", "blind", BlindConfig)
+class Blind(Method):
+    """The answer is the last loop; the ones before it are rows of their own, ``blind, loop 1`` and so on."""
+
+    needs_model = True
+
+    def check(self, model: AlternatingSR | None) -> None:
+        if not model.blind:
+            raise BlindSRError("method blind: this model is non-blind; take another --model, or leave the method out")
+
+    def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
+        iterates = run_model(model, case)
+        labels = [f"loop {i}" for i in range(1, len(iterates))] + [""]
+        return [
+            Result(i.x, label, i.kernel, None if i.sigma is None else float(i.sigma))
+            for i, label in zip(iterates, labels)
+        ]

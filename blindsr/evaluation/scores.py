@@ -1,0 +1,126 @@
+"""What is measured of a result, as the protocol says."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from blindsr.evaluation.cases import Case
+from blindsr.evaluation.methods.base import Result
+from blindsr.evaluation.metrics import kernel_correlation, luma_bt601, psnr, ssim
+from blindsr.evaluation.niqe import niqe
+from blindsr.evaluation.protocol import Protocol
+from blindsr.interfaces import BlindSRError
+from blindsr.ops.filtering import blur
+from blindsr.ops.fourier import grid_shift, move
+from blindsr.ops.resize import decimate
+
+OWN = ("psnr", "ssim", "niqe")
+
+
+def score(case: Case, result: Result, protocol: Protocol) -> dict[str, float]:
+    """The figures of one result.
+
+    ``psnr`` (dB), ``ssim``, ``niqe`` and those of pyiqa by their names, as far as the protocol asks for them.
+    ``redegraded_psnr``: how well the result, degraded again, explains the photo; sanity only, as nearly any kernel
+    does well there. Of an estimated kernel ``kernel_psnr`` (dB, peak: that of the true one) and
+    ``kernel_correlation``, both at the best shift by whole pixels, and of σ ``sigma_error_255``, absolute.
+    Raises BlindSRError for a result of another size than the truth.
+    """
+    x = result.x.float().cpu().clamp(0, 1)
+    if protocol.round_result:
+        x = (255 * x).round() / 255
+    border, figures = protocol.border_pixels(case.scale), {}
+    if case.x is not None and x.shape != case.x.shape:
+        sizes = " and ".join(f"{t.shape[-1]}×{t.shape[-2]}" for t in (x, case.x))
+        raise BlindSRError(f"{case.spec.name}: result and truth differ in size ({sizes}); they must be of one")
+    if case.x is not None and min(x.shape[-2:]) <= 2 * border:
+        raise BlindSRError(f"{case.spec.name}: nothing is left inside a border of {border}; use larger photos")
+    if {"psnr", "ssim"} & set(protocol.metrics):
+        pair = [luma_bt601(t) if protocol.colour == "y" else t for t in (x, case.x)]
+        if "psnr" in protocol.metrics:
+            figures["psnr"] = float(psnr(*(t.double() for t in pair), border))
+        if "ssim" in protocol.metrics:
+            figures["ssim"] = float(ssim(*pair, border))
+    for name in protocol.metrics:
+        if name == "niqe":
+            figures["niqe"] = niqe(x[0].permute(1, 2, 0).numpy(), border)
+        elif name not in OWN:
+            figures[name] = _pyiqa_score(name, x, case.x)
+    figures |= _of_blur(case, result, x)
+    return {name: round(value, 5 if name == "ssim" else 4) for name, value in figures.items()}
+
+
+def _of_blur(case: Case, result: Result, x: Tensor) -> dict[str, float]:
+    figures = {}
+    shift = grid_shift(case.grid, case.scale)
+    used, moved = (case.k, 0.0) if result.kernel is None else (result.kernel.float().cpu(), shift)
+    if used is not None and max(used.shape) <= min(x.shape[-2:]):
+        again = decimate(blur(x, used, shift=moved), case.scale)
+        # Where the blur did not wrap around, the border says nothing.
+        margin = 0 if case.circular else -(-max(used.shape) // (2 * case.scale))
+        if min(again.shape[-2:]) > 2 * margin:
+            figures["redegraded_psnr"] = float(psnr(again, case.y.cpu(), margin).clamp(max=99))
+    if result.kernel is not None and case.k is not None:
+        found, true = _same_size(result.kernel.float().cpu(), case.k)
+        true = move(true, -shift)  # on the grid of the estimate
+        figures["kernel_psnr"] = aligned_psnr(found, true)
+        figures["kernel_correlation"] = float(kernel_correlation(found, true))
+    if result.sigma is not None and case.k is not None:
+        figures["sigma_error_255"] = 255 * abs(result.sigma - float(case.sigma))
+    return figures
+
+
+def aligned_psnr(k: Tensor, reference: Tensor) -> float:
+    """PSNR in dB of a kernel (1, 1, h, w) at the shift by whole pixels that serves it best; peak: the reference's."""
+    size = (2 * k.shape[-2], 2 * k.shape[-1])
+    spectra = [torch.fft.rfft2(t.double(), s=size) for t in (k, reference)]
+    crossed = torch.fft.irfft2(spectra[0].conj() * spectra[1], s=size).amax()
+    error = (k.double().square().sum() + reference.double().square().sum() - 2 * crossed).clamp(min=1e-12)
+    return float(10 * (reference.double().amax().square() * k.shape[-2] * k.shape[-1] / error).log10())
+
+
+def _same_size(*kernels: Tensor) -> list[Tensor]:
+    """Kernels of odd sides with zeros around them, so that all are of the largest size."""
+    height, width = (max(k.shape[d] for k in kernels) for d in (-2, -1))
+    pads = [((width - k.shape[-1]) // 2, (height - k.shape[-2]) // 2) for k in kernels]
+    return [F.pad(k, (w, w, h, h)) for k, (w, h) in zip(kernels, pads)]
+
+
+def check_metrics(protocol: Protocol) -> None:
+    """Raise BlindSRError, before any work, for a metric that cannot be had."""
+    for name in protocol.metrics:
+        if name not in OWN:
+            _pyiqa_metric(name)
+
+
+@cache
+def _pyiqa_metric(name: str) -> Any:
+    try:
+        import pyiqa
+    except ImportError:
+        own = ", ".join(OWN)
+        raise BlindSRError(
+            f"metric {name!r}: not one of {own}, and pyiqa, which may know it, is not here: pip install pyiqa"
+        ) from None
+    try:
+        return pyiqa.create_metric(name)
+    except Exception as error:  # an unknown name, or weights that cannot be fetched
+        raise BlindSRError(f"metric {name!r}: pyiqa cannot make it ({' '.join(str(error).split())})") from None
+
+
+def _pyiqa_score(name: str, x: Tensor, truth: Tensor | None) -> float:
+    metric = _pyiqa_metric(name)
+    if metric.metric_mode == "FR" and truth is None:
+        raise BlindSRError(f"metric {name!r} compares with the truth, and there is none; leave it out")
+    return float(metric(x, truth) if metric.metric_mode == "FR" else metric(x))
+
+
+def as_uint8(x: Tensor) -> np.ndarray:
+    """(1, 3, H, W) in [0, 1], clipped and rounded: (H, W, 3) uint8."""
+    return (255 * x[0].float().cpu().clamp(0, 1)).round().byte().permute(1, 2, 0).numpy()

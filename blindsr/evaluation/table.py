@@ -1,0 +1,199 @@
+"""The tables of a benchmark: means over photos, in the layout of the field, with the published numbers beside them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from blindsr.atomic import whole_file
+from blindsr.evaluation.protocol import Protocol, PublishedRow
+
+LOWER_IS_BETTER = ("niqe", "lpips", "dists", "brisque", "pi", "sigma_error_255", "seconds")
+DIGITS = {"ssim": 4, "kernel_correlation": 3, "lpips": 4, "dists": 4}
+# What the second table says of every method; the first has the protocol's own metrics.
+DIAGNOSTICS = {
+    "kernel_psnr": "kernel PSNR, aligned",
+    "kernel_correlation": "kernel correlation",
+    "sigma_error_255": "σ error (of 255)",
+    "redegraded_psnr": "re-degradation PSNR (sanity only)",
+    "seconds": "seconds per photo",
+}
+
+
+@dataclass
+class Row:
+    """``values``: metric -> column -> mean. ``loss``: mean dB below the oracle, over the cells that both have."""
+
+    method: str
+    published: bool = False
+    values: dict[str, dict[str, float]] = field(default_factory=dict)
+    loss: float | None = None
+
+
+@dataclass
+class Table:
+    """One scale and noise level. ``columns`` are kernels or sets, then groups and the mean over all; ``metrics``
+    are those of the protocol, the first of which the table is about."""
+
+    scale: int
+    sigma_255: float
+    photos: int
+    columns: list[str]
+    metrics: list[str]
+    rows: list[Row]
+
+
+def build(protocol: Protocol, cells: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """The tables of ``cells`` (lines of cells.jsonl), in the protocol's order; settings without cells are left out."""
+    tables = []
+    for setting in protocol.settings:
+        for sigma in setting.sigma_255:
+            here = [c for c in cells if c["scale"] == setting.scale and c["sigma_255"] == sigma]
+            if here:
+                tables.append(_table(protocol, here, setting.scale, sigma))
+    return tables
+
+
+def _table(protocol: Protocol, cells: Sequence[Mapping[str, Any]], scale: int, sigma: float) -> Table:
+    by = "kernel" if protocol.columns == "kernel" else "set"
+    units = list(dict.fromkeys(c[by] for c in cells))
+    columns = {unit: [unit] for unit in units}
+    if by == "kernel":
+        groups = {g.name: [k for k in units if k in g.kernels] for g in protocol.groups}
+        columns |= {f"mean {name}": group for name, group in groups.items() if group}
+        if len(units) > 1:
+            columns["mean"] = units
+    rows = [_measured(m, cells, by, columns) for m in dict.fromkeys(c["method"] for c in cells)]
+    # Published values stand in the order of the protocol's own columns; some sets may be left out here.
+    order = units if by == "kernel" else [s.name for s in protocol.sets]
+    quoted = [p for p in protocol.published if p.scale == scale and p.sigma_255 == sigma]
+    rows += [_quoted(p, order, columns) for p in quoted]
+    photos = len({(c["set"], c["image"]) for c in cells})
+    return Table(scale, sigma, photos, list(columns), list(protocol.metrics), rows)
+
+
+def _measured(method: str, cells: Sequence[Mapping[str, Any]], by: str, columns: Mapping[str, Sequence[str]]) -> Row:
+    own = [c for c in cells if c["method"] == method]
+    row = Row(method)
+    for metric in dict.fromkeys(m for c in own for m in (*c["metrics"], "seconds")):
+        row.values[metric] = {}
+        for column, units in {**columns, "all": list(dict.fromkeys(c[by] for c in own))}.items():
+            values = [_value(c, metric) for c in own if c[by] in units]
+            values = [v for v in values if v is not None]
+            if values:
+                row.values[metric][column] = fmean(values)
+    oracle = {_place(c): _value(c, "psnr") for c in cells if c["method"] == "oracle"}
+    pairs = [(oracle.get(_place(c)), _value(c, "psnr")) for c in own]
+    losses = [a - b for a, b in pairs if a is not None and b is not None]
+    row.loss = fmean(losses) if losses and method != "oracle" else None
+    return row
+
+
+def _quoted(row: PublishedRow, order: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Row:
+    values = {}
+    for metric, numbers in (("psnr", row.psnr), ("ssim", row.ssim)):
+        known = dict(zip(order, numbers))
+        means = {name: [known.get(u) for u in units] for name, units in columns.items()}
+        values[metric] = {name: fmean(v) for name, v in means.items() if None not in v}  # type: ignore[arg-type]
+    return Row(row.name, True, {m: v for m, v in values.items() if v})
+
+
+def _value(cell: Mapping[str, Any], metric: str) -> float | None:
+    return cell["seconds"] if metric == "seconds" else cell["metrics"].get(metric)
+
+
+def _place(cell: Mapping[str, Any]) -> tuple:
+    return cell["set"], cell["image"], cell["kernel"]
+
+
+# -- writing ---------------------------------------------------------------------------------------------------
+
+
+def markdown(title: str, about: str, tables: Iterable[Table]) -> str:
+    """All tables with the protocol, ``about``, above them."""
+    parts = [f"# {title}", about]
+    for table in tables:
+        noun = "photo" if table.photos == 1 else "photos"
+        parts.append(f"## ×{table.scale}, σ {table.sigma_255:g}: {table.photos} {noun}")
+        parts += [_figures(table), _diagnostics(table)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _figures(table: Table) -> str:
+    main, others = table.metrics[0], table.metrics[1:]
+    pair = len(others) == 1 and len(table.columns) <= 4  # few columns: both in one cell, as in 32.00/0.8885
+    beside = [] if pair else others
+    losses = any(row.loss is not None for row in table.rows)
+    names = main.upper() + (f"/{others[0].upper()}" if pair else "")
+    head = [names, *table.columns, *(f"{m.upper()}, mean" for m in beside)]
+    head += ["dB below the oracle"] if losses else []
+    measured = [row for row in table.rows if not row.published]
+    lines = []
+    for row in table.rows:
+        shown = [_bold(main, column, row, measured) for column in table.columns]
+        if pair:
+            shown = [f"{a}/{_bold(others[0], c, row, measured)}" for a, c in zip(shown, table.columns)]
+        shown += [_bold(metric, "all", row, measured) for metric in beside]
+        shown += [_text("psnr", row.loss)] if losses else []
+        lines.append([f"{row.method} (published)" if row.published else row.method, *shown])
+    return _grid(head, lines)
+
+
+def _diagnostics(table: Table) -> str:
+    known = [m for m in DIAGNOSTICS if any(m in row.values for row in table.rows)]
+    lines = [
+        [row.method, *(_text(m, row.values.get(m, {}).get("all")) for m in known)]
+        for row in table.rows
+        if not row.published
+    ]
+    return _grid(["means", *(DIAGNOSTICS[m] for m in known)], lines)
+
+
+def _bold(metric: str, column: str, row: Row, measured: Sequence[Row]) -> str:
+    """The best of the measured rows is bold; published rows may be of other photos."""
+    text = _text(metric, row.values.get(metric, {}).get(column))
+    values = [r.values[metric][column] for r in measured if column in r.values.get(metric, {})]
+    best = (min if metric in LOWER_IS_BETTER else max)(values, default=None)
+    return f"**{text}**" if not row.published and len(measured) > 1 and text == _text(metric, best) != "–" else text
+
+
+def _text(metric: str, value: float | None) -> str:
+    return "–" if value is None else f"{value:.{DIGITS.get(metric, 2)}f}"
+
+
+def _grid(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    rows = [head, ["---", *["---:"] * (len(head) - 1)], *lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+def as_csv(tables: Iterable[Table]) -> str:
+    """Long form: a line for each scale, σ, method, metric and column."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["scale", "sigma_255", "method", "published", "metric", "column", "value", "photos"])
+    for table in tables:
+        for row in table.rows:
+            for metric, values in row.values.items():
+                for column, value in values.items():
+                    place = [table.scale, table.sigma_255, row.method, int(row.published), metric, column]
+                    writer.writerow([*place, round(value, 5), "" if row.published else table.photos])
+            if row.loss is not None:
+                place = [table.scale, table.sigma_255, row.method, 0, "loss_against_oracle", "all"]
+                writer.writerow([*place, round(row.loss, 5), table.photos])
+    return text.getvalue()
+
+
+def write_tables(out: Path, title: str, about: str, tables: Sequence[Table]) -> str:
+    """Write ``table.md``, ``table.csv`` and ``table.json`` into ``out``; answers the Markdown."""
+    said = markdown(title, about, tables)
+    data = json.dumps({"name": title, "tables": [asdict(t) for t in tables]}, ensure_ascii=False, indent=1)
+    for name, text in (("table.md", said), ("table.csv", as_csv(tables)), ("table.json", data + "\n")):
+        with whole_file(out / name) as part:
+            part.write_text(text, encoding="utf-8")
+    return said
