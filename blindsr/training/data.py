@@ -112,18 +112,28 @@ class _Steps(Dataset):
     def __init__(self, source: BatchSource):
         self.source = source
 
-    def __getitem__(self, step: int) -> Batch:
-        return self.source.batch(step)
+    def __getitem__(self, step: int) -> Batch | BlindSRError:
+        try:
+            return self.source.batch(step)
+        except BlindSRError as error:  # one line; raised in a loader process it would arrive as a long traceback
+            return error
 
 
 def stream(source: BatchSource, first: int, workers: int) -> Iterator[Batch]:
     """The batches of steps ``first``, ``first`` + 1, …, made ahead by ``workers`` processes (0: here, when asked)."""
     if not workers:
-        return map(source.batch, count(first))
+        yield from map(source.batch, count(first))
     loader = DataLoader(
         _Steps(source), batch_size=None, sampler=count(first), num_workers=workers, worker_init_fn=_begin_worker
     )
-    return iter(loader)
+    batches = iter(loader)
+    try:
+        for batch in batches:
+            if isinstance(batch, BlindSRError):
+                raise batch
+            yield batch
+    finally:
+        batches._shutdown_workers()  # they heed no signal, and Python would wait for them at its end
 
 
 def _begin_worker(_: int) -> None:

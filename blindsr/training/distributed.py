@@ -35,8 +35,9 @@ class Processes:
             return cls(0, 1, choose_device(name))
         if choose_device(name).type == "cuda":
             name = f"cuda:{os.environ['LOCAL_RANK']}"
-            torch.cuda.set_device(name)
         chosen = choose_device(name)
+        if chosen.type == "cuda":
+            torch.cuda.set_device(chosen)
         if not dist.is_initialized():
             _meet("nccl" if chosen.type == "cuda" else "gloo")
         return cls(dist.get_rank(), dist.get_world_size(), chosen)

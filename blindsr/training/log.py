@@ -41,7 +41,7 @@ def _board(folder: Path, resumed_at: int):
         raise BlindSRError(
             "tensorboard: true needs the package; pip install 'blindsr[tensorboard]', or leave it out"
         ) from None
-    return SummaryWriter(str(folder), purge_step=resumed_at or None)
+    return SummaryWriter(str(folder), purge_step=resumed_at + 1 if resumed_at else None)
 
 
 def draw_curves(folder: Path) -> None:

@@ -70,6 +70,6 @@ def check_sizes(config: TrainConfig, model: AlternatingSR, source: BatchSource) 
         if basis is not None and basis.size != size:
             raise BlindSRError(f"the kernels drawn have {size} pixels a side, the basis {basis.size}; make them alike")
     size = max(s or 2 * CUT + 1 for s in sizes)
-    smallest = min(min(data.side(s) for s in data.scales), data.validation_patch)
+    smallest = min(min(data.side(s) for s in data.scales), data.validation_patch // 12 * 12)
     if smallest < size:
         raise BlindSRError(f"patches of {smallest} pixels are smaller than the kernels, {size}; raise data.patch")

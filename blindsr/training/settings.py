@@ -77,6 +77,10 @@ class OptimizerConfig:
     betas: tuple[float, float] = (0.9, 0.99)
     clip: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.learning_rate <= 0 or self.clip < 0 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError("learning_rate must be above 0, clip not negative, betas from 0 to below 1")
+
 
 @dataclass(frozen=True)
 class ScheduleConfig:
@@ -93,6 +97,10 @@ class ScheduleConfig:
     final: float = 0.01
     milestones: tuple[float, ...] = (0.5, 0.75, 0.9)
 
+    def __post_init__(self) -> None:
+        if self.iterations < 1 or self.minutes < 0 or self.warmup < 0:
+            raise ValueError("iterations must be at least 1, minutes and warmup not negative")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -102,7 +110,7 @@ class TrainConfig:
     any other set runs the alternation, and where the restorer learns it is given true kernels in a
     ``true_kernel`` share of the steps.
     ``start_from`` lists checkpoints whose trained parts give the starting weights. With ``adversarial`` a
-    discriminator learns beside the restorer. ``batch`` and ``learning_rate`` are those of one process.
+    discriminator learns beside the restorer. ``batch`` is that of one process.
     """
 
     model: AlternatingConfig
@@ -131,6 +139,10 @@ class TrainConfig:
                 raise ValueError(f"train: no part is called {part!r}; known are {', '.join(PARTS)}")
             if getattr(self.model, part) is None:
                 raise ValueError(f"train: the model has no {part}")
+        if min(self.log_every, self.validate_every, self.save_every) < 1:
+            raise ValueError("log_every, validate_every and save_every must be at least 1")
+        if self.seed < 0 or not 0 <= self.ema < 1:
+            raise ValueError("seed may not be negative, ema must be from 0 to below 1")
         if not self.train:
             raise ValueError("train: name at least one part that learns")
         if self.adversarial and "restorer" not in self.train:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,17 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
         raise BlindSRError(f"{path}: cannot save the run ({error}); the last good one stands") from None
+
+
+def keep(state: Path, kept: Path) -> None:
+    """``kept`` becomes what ``state`` is now; ``state`` may then be replaced."""
+    part = kept.with_name(f".{kept.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        os.link(state, part)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(state, part)
+    os.replace(part, kept)
 
 
 def load_state(path: Path) -> dict[str, Any]:

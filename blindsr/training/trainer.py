@@ -8,6 +8,7 @@ import math
 import signal
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from blindsr.training.objective import Objective, autocast, check_sizes
 from blindsr.training.pictures import draw_pictures
 from blindsr.training.settings import PARTS, ScheduleConfig, TrainConfig
 from blindsr.training.start import compile_prior, start_from
-from blindsr.training.state import load_state, save_state
+from blindsr.training.state import keep, load_state, save_state
 from blindsr.training.validation import validate
 from blindsr.training.watch import BLANK, Watch
 
@@ -88,7 +89,7 @@ class Trainer:
         self.engine = self.processes.wrap(Objective(self.model, config))
         if self.adversary:
             self.report(self.adversary.remark)
-            if self.log:
+            if self.log and not resume:
                 self.log.write(step=self.step, remark=self.adversary.remark)
 
     # -- one step ----------------------------------------------------------------------------------
@@ -153,7 +154,8 @@ class Trainer:
         try:
             if self.saved < 0:
                 self.save()  # something to fall back to
-            stop = self._loop(stream(self.source, self.step, self.config.data.workers), bar, signals)
+            with closing(stream(self.source, self.step, self.config.data.workers)) as batches:
+                stop = self._loop(batches, bar, signals)
             if not stop:
                 self._validate()
             self.save()
@@ -179,7 +181,8 @@ class Trainer:
             mine = time.perf_counter() - start if self.processes.leads else 0.0
             seconds, stop = self.processes.sum([mine, len(signals)])
             self.elapsed += seconds
-            window.append(told["loss"])
+            if self.processes.leads:
+                window.append(told["loss"])
             if self.step % self.config.log_every == 0 and self.processes.leads:
                 spent = max(self.elapsed - begun, 1e-9)
                 rate = (self.step - first) * self.config.data.batch * self.processes.world / spent
@@ -232,10 +235,13 @@ class Trainer:
                 f"optimizer.learning_rate and start again with --fresh (the last good checkpoint stands in {self.out})"
             )
         reached = self.step, self.elapsed, self.skipped, self.validated
-        self._take(self._read())
+        kept = self.out / "calm.pt"
+        self._take(load_state(kept if kept.exists() else self.out / "state.pt"))
         self.retreats += 1
+        self.watch.pulse.bad = 0
         back_to = self.step
         self.step, self.elapsed, self.skipped, self.validated = reached
+        self.saved = self.step  # what state.pt holds now has not proved itself
         slower = self.config.watch.slower**self.retreats
         said = f"the loss has blown up; back to the weights of step {back_to}, learning rate times {slower:g}"
         if self.log:
@@ -250,9 +256,12 @@ class Trainer:
         """Write state.pt, then model.safetensors. While something may be going wrong the last good ones stand."""
         if self.watch.uneasy:
             return
+        proven = 0 <= self.saved <= self.step - min(self.config.watch.patience, self.config.save_every)
         self.saved = self.step
         if not self.processes.leads:
             return
+        if proven:  # the last checkpoint has been followed by calm steps: the one to fall back to
+            keep(self.out / "state.pt", self.out / "calm.pt")
         state = {
             "config": json.dumps(registry.as_mapping(self.config)),
             "step": self.step,
@@ -277,12 +286,9 @@ class Trainer:
         }
         checkpoints.save(self.out / "model.safetensors", self.average, card, dtype=torch.float32)
 
-    def _read(self) -> dict[str, Any]:
-        return load_state(self.out / "state.pt")
-
     def _load(self) -> None:
         try:
-            self._take(self._read())
+            self._take(load_state(self.out / "state.pt"))
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             file = self.out / "state.pt"

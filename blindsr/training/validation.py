@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from blindsr.alternating import AlternatingSR
 from blindsr.evaluation.metrics import kernel_distance, psnr
 from blindsr.evaluation.niqe import niqe
-from blindsr.interfaces import Batch, Estimate, Iterate
+from blindsr.interfaces import Batch, BlindSRError, Estimate, Iterate
 from blindsr.ops.fourier import grid_shift
 from blindsr.ops.resize import bicubic_enlarge
 from blindsr.training.watch import contrast
@@ -50,7 +51,8 @@ def validate(
         if natural and x is not None:
             bicubic = bicubic_enlarge(batch.y, batch.scale, batch.grid)
             named |= {f"niqe {of}": naturalness(t) for of, t in (("bicubic", bicubic), ("", x), ("true", batch.x))}
-        report |= {f"{prefix} {name}".strip(): round(float(value.mean()), 4) for name, value in named.items()}
+        means = {f"{prefix} {name}".strip(): float(value.nanmean()) for name, value in named.items()}
+        report |= {name: round(value, 4) for name, value in means.items() if math.isfinite(value)}
         if x is not None:
             shown.append(_show(prefix, batch, x, last))
     model.train()
@@ -58,9 +60,14 @@ def validate(
 
 
 def naturalness(x: Tensor) -> Tensor:
-    """NIQE of every picture of (B, 3, H, W); lower is better."""
-    pictures = x.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
-    return torch.tensor([niqe(picture) for picture in pictures])
+    """NIQE of every picture of (B, 3, H, W); lower is better, NaN where it finds nothing to judge."""
+    found = []
+    for picture in x.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy():
+        try:
+            found.append(niqe(picture))
+        except BlindSRError:
+            found.append(math.nan)
+    return torch.tensor(found)
 
 
 def _judge(

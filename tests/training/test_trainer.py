@@ -1,5 +1,7 @@
 """Training: resuming equals never stopping, bad steps are skipped, mistakes are readable."""
 
+import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from blindsr.training.data import BatchSource
 from blindsr.training.objective import golden_draw
 from blindsr.training.photos import open_photos
 from blindsr.training.settings import ScheduleConfig
+from blindsr.training.state import load_state
 from blindsr.training.trainer import Trainer, learning_rate_factor
 
 SHIPPED = sorted(p.stem for p in (Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"))
@@ -156,6 +159,41 @@ def test_adversarial_stages_tell_niqe(photos, tmp_path, toy):
     assert trainer.adversary.optimizer.state_dict()["state"]
 
 
+def test_an_error_in_a_loader_process_is_one_line_and_the_end(photos, tmp_path, toy):
+    """No process of its own may outlive the run: Python would wait for it for ever."""
+    trainer = Trainer(toy(photos, "usrnet_tiny", "data.workers=1"), tmp_path)
+    trainer.source.config = replace(trainer.source.config, patch=2000)
+    with pytest.raises(BlindSRError, match="lower data.patch") as caught:
+        trainer.run()
+    assert "\n" not in str(caught.value)
+    assert not multiprocessing.active_children()
+
+
+def test_the_run_falls_back_to_a_checkpoint_that_calm_steps_followed(photos, tmp_path, toy):
+    """A blow-up may be younger than the last checkpoint; that one has not proved itself yet."""
+    trainer = Trainer(toy(photos, "usrnet_tiny", "save_every=4", "watch.patience=3"), tmp_path)
+    for step in range(1, 13):
+        trainer.train_step()
+        if step % 4 == 0:
+            trainer.save()
+    assert load_state(tmp_path / "state.pt")["step"] == 12
+    assert load_state(tmp_path / "calm.pt")["step"] == 8
+    trainer._retreat()
+    assert trainer.step == 12 and trainer.retreats == 1
+    weights, calm = load_state(tmp_path / "state.pt")["model"], load_state(tmp_path / "calm.pt")["model"]
+    assert all(torch.equal(weights[name], calm[name]) for name in calm)
+
+
+def test_flat_pictures_do_not_end_an_adversarial_run(photos, tmp_path, toy):
+    trainer = Trainer(toy(photos, "usrgan", "data.validation_patch=192", "data.scales=[2]"), tmp_path)
+    with torch.no_grad():
+        trainer.average.restorer.prior.tail.weight.zero_()
+    trainer.step = 1
+    trainer._validate()
+    (report,) = [e["validation"] for e in read_lines(tmp_path / "log.jsonl") if "validation" in e]
+    assert "x2 niqe bicubic" in report and "x2 niqe" not in report
+
+
 def test_loader_processes_change_nothing(photos, tmp_path, toy):
     ends = []
     for workers in (0, 2):
@@ -239,6 +277,10 @@ def test_unreadable_photos_are_named_and_skipped(photos, tmp_path, toy):
         ("data.patch=24", "smaller than the kernels"),
         ("model.basis=gaussian_motion_21", "code has 192"),
         ("model.crop=40", "too small"),
+        ("schedule.minutes=-3", "minutes and warmup not negative"),
+        ("log_every=0", "at least 1"),
+        ("optimizer.learning_rate=-1", "learning_rate must be above 0"),
+        ("seed=-1", "seed may not be negative"),
     ],
 )
 def test_mistakes_are_one_line(photos, tmp_path, setting, message, toy):
