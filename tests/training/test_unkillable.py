@@ -131,7 +131,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stands(photos, toy, tmp
     with pytest.raises(BlindSRError, match="No space left.*last good one stands"):
         trainer.save()
     assert load_state(tmp_path / "state.pt")["step"] == 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["log.jsonl", "model.safetensors", "state.pt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["calm.pt", "log.jsonl", "model.safetensors", "state.pt"]
 
 
 def test_what_is_no_state_is_told(tmp_path):
