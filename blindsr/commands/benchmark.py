@@ -135,6 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def report(benchmark) -> None:
     """Tables of what is finished, to the folder and to the terminal, and the page."""
+    from blindsr.evaluation.report import write_report
     from blindsr.evaluation.table import build, write_tables
 
     order, about = benchmark.order, benchmark.protocol.describe()
@@ -143,10 +144,5 @@ def report(benchmark) -> None:
     if order.limit:
         about += f" Of each set only the first photos (at most {order.limit}), while published numbers are of all."
     print(write_tables(order.out, order.name, about, build(benchmark.protocol, benchmark.cells())))
-    try:
-        from blindsr.evaluation.report import write_report
-    except ImportError:
-        pass
-    else:
-        write_report(order.out)
+    write_report(order.out)
     print(f"tables, cells and pictures are in {order.out.resolve()}", flush=True)

@@ -126,7 +126,8 @@ class Benchmark:
         methods = {}
         for method in self.methods:
             weights = weights_fingerprint(order.model) if method.needs_model else ""
-            methods[method.label] = [registry.as_mapping(method.config), method.fingerprint(), weights, order.precision]
+            parts = [registry.as_mapping(method.config), method.fingerprint(), weights, order.precision]
+            methods[method.label] = method.needs_others, parts
         digests: dict[Path | None, str] = {None: ""}
         found = {}
         for spec in self.specs:
@@ -137,8 +138,8 @@ class Benchmark:
             kernels = [] if spec.kernel is None else [spec.kernel.array, spec.kernel.told]
             blurs = [None if k is None else hashlib.sha256(k.tobytes()).hexdigest() for k in kernels]
             others = [hashlib.sha256(k.array.tobytes()).hexdigest() for k in spec.others]
-            for label, parts in methods.items():
-                extra = others if label == "wrong_kernel" else []
+            for label, (needs_others, parts) in methods.items():
+                extra = others if needs_others else []
                 text = json.dumps([rules, spec.name, spec.set_name, files, blurs, extra, parts], sort_keys=True)
                 found[spec.name, label] = hashlib.sha256(text.encode()).hexdigest()[:16]
         return found

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from blindsr.evaluation.report_pictures import kernel_uri
+from blindsr.evaluation.scores import LOWER_IS_BETTER
 
 ORACLE = "oracle"  # the method that is told the truth, if there is one
 MOST_COLUMNS = 24  # a table of more kernels shows their means alone
@@ -27,8 +28,6 @@ KNOWN = {  # metric: its name for people, decimals
     "sigma_error_255": ("σ error, of 255", 2),
     "seconds": ("Seconds per image", 2),
 }
-# Better when lower, where the protocol is silent.
-LOWER = ("niqe", "lpips", "dists", "brisque", "pi", "kernel_distance", "sigma_error_255", "seconds")
 UNNAMED = {"": "mean", "none": "no blur", "given": "given kernel", "unknown": "unknown kernel"}
 
 Values = Mapping[str, Mapping[tuple, float]]  # of one method: unit (a column: kernel or set) -> photo -> value
@@ -81,7 +80,7 @@ def find_metrics(protocol: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]
     names = [m for m in protocol.get("metrics") or [] if m in found]
     names += sorted(found.keys() - set(names), key=lambda m: (m == "seconds", list(found).index(m)))
     shown = protocol.get("metric") if protocol.get("metric") in names else names[0] if names else ""
-    higher = {m: m not in LOWER for m in names} | (protocol.get("higher_is_better") or {})
+    higher = {m: m not in LOWER_IS_BETTER for m in names} | (protocol.get("higher_is_better") or {})
     known = {m: (m.replace("_", " ").capitalize(), 3) for m in names} | KNOWN
     return [Metric(m, *known[m], higher[m], m == shown) for m in names]
 

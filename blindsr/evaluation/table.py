@@ -13,8 +13,8 @@ from typing import Any
 
 from blindsr.atomic import whole_file
 from blindsr.evaluation.protocol import Protocol, PublishedRow
+from blindsr.evaluation.scores import LOWER_IS_BETTER
 
-LOWER_IS_BETTER = ("niqe", "lpips", "dists", "brisque", "pi", "sigma_error_255", "seconds")
 DIGITS = {"ssim": 4, "kernel_correlation": 3, "lpips": 4, "dists": 4}
 # What the second table says of every method; the first has the protocol's own metrics.
 DIAGNOSTICS = {

@@ -40,6 +40,8 @@ class Method:
     """Whether it does not work without the true kernel."""
     needs_model = False
     """Whether it runs the model of the benchmark."""
+    needs_others = False
+    """Whether its results depend on the other kernels of the protocol."""
 
     def __init__(self, config: Any):
         self.config = config

@@ -42,6 +42,8 @@ class WrongKernelConfig:
 class WrongKernel(_Told):
     """Mean over the other kernels of the protocol: what an estimate that says nothing costs."""
 
+    needs_others = True
+
     def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
         if not case.others:
             raise BlindSRError("method wrong_kernel: this protocol has no other kernels; leave the method out")
