@@ -108,12 +108,12 @@ def test_estimates_alone(y):
 def test_a_restorer_that_doubts_is_told():
     """At first a doubt changes nothing; with weights on it, a doubted kernel restores otherwise than a true one."""
     torch.manual_seed(0)
-    restorer = USRNet(replace(RESTORER, doubts=True))
+    restorer = USRNet(replace(RESTORER, doubt_rank=2))
     y, k, sigma = torch.rand(2, 3, 12, 12), torch.full((2, 1, 3, 3), 1 / 9), torch.zeros(2)
     with torch.no_grad():
         sure, doubted = (restorer(y, k, sigma, 2, doubt=d) for d in (None, torch.tensor([0.0, 0.9])))
         torch.testing.assert_close(sure, doubted)
-        torch.nn.init.normal_(restorer.prior.head.weight[:, 4:])
+        torch.nn.init.normal_(restorer.prior_changes.up["tail_weight"])
         sure, doubted = (restorer(y, k, sigma, 2, doubt=d) for d in (None, torch.tensor([0.0, 0.9])))
     torch.testing.assert_close(sure[0], doubted[0])
     assert (sure[1] - doubted[1]).abs().max() > 1e-4

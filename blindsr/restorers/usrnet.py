@@ -19,6 +19,7 @@ from blindsr.interfaces import Restorer
 from blindsr.ops.fourier import DataStep
 from blindsr.ops.resize import nearest_enlarge
 from blindsr.registry import register
+from blindsr.restorers.doubtful import Changes, Doubting, gate
 from blindsr.restorers.resunet import ResUNet
 
 ALPHA_FLOOR = 1e-6
@@ -26,7 +27,7 @@ SMALL_DOUBT = 0.02  # the networks see doubts on a logarithmic scale from here: 
 
 
 class HyperNet(nn.Module):
-    """H: (sigma, scale), or (sigma, scale, doubt), -> alpha and beta of every iteration, both positive."""
+    """H: (sigma, scale), or (sigma, scale, doubt), -> alpha and beta of every iteration, all positive."""
 
     def __init__(self, n_iterations: int, hidden: int, settings: int = 2):
         super().__init__()
@@ -46,24 +47,27 @@ class HyperNet(nn.Module):
         for part, value in ((slice(None, self.n_iterations), alpha), (slice(self.n_iterations, None), beta)):
             last.bias.data[part] = torch.tensor(value).expm1().log()  # the inverse of softplus
 
-    def forward(self, *settings: Tensor) -> tuple[Tensor, Tensor]:
-        """settings (B,) each -> alpha (B, K), beta (B, K)."""
-        values = F.softplus(self.mlp(torch.stack(settings, dim=1))) + ALPHA_FLOOR
-        return values[:, : self.n_iterations], values[:, self.n_iterations :]
+    def forward(self, settings: Tensor) -> Tensor:
+        """settings (B, 2 or 3) -> (B, 2 K): alpha of every iteration, then beta."""
+        return F.softplus(self.mlp(settings)) + ALPHA_FLOOR
 
 
 @dataclass(frozen=True)
 class USRNetConfig:
     """The defaults are the published full-size model: 17,016,016 parameters.
 
-    With ``doubts`` the restorer is also told how wrong its kernel may be: one more input of H and one more
-    channel of the prior. A network that must serve true and estimated kernels without knowing which it was
-    given loses sharpness with the true ones."""
+    With a ``doubt_rank`` above 0 the restorer is also told how wrong its kernel may be: one more input of H and one
+    more channel of the prior, and changes of that rank for the weights of both (:mod:`blindsr.restorers.doubtful`).
+    A network that must serve true and estimated kernels with the same weights loses sharpness with the true ones."""
 
     n_iterations: int = 8
     channels: tuple[int, ...] = (64, 128, 256, 512)
     hidden: int = 64
-    doubts: bool = False
+    doubt_rank: int = 0
+
+    def __post_init__(self) -> None:
+        if self.doubt_rank < 0:
+            raise ValueError("doubt_rank may not be negative")
 
 
 @register("restorer", "usrnet", USRNetConfig)
@@ -73,14 +77,16 @@ class USRNet(Restorer):
     def __init__(self, config: USRNetConfig = USRNetConfig()):
         super().__init__()
         self.n_iterations = config.n_iterations
-        self.doubts = config.doubts
-        self.prior = ResUNet(in_channels=4 + config.doubts, out_channels=3, channels=config.channels)
-        self.hyper = HyperNet(config.n_iterations, config.hidden, settings=2 + config.doubts)
+        self.doubts = config.doubt_rank > 0
+        self.prior = ResUNet(in_channels=4 + self.doubts, out_channels=3, channels=config.channels)
+        self.hyper = HyperNet(config.n_iterations, config.hidden, settings=2 + self.doubts)
         self.prior.start_as_identity()
         self.hyper.start_small()
-        if config.doubts:  # whoever is never told a doubt learns nothing of it: it must not stay a random influence
+        if self.doubts:  # whoever is never told a doubt learns nothing of it: it must not stay a random influence
             nn.init.zeros_(self.prior.head.weight[:, 4:])
             nn.init.zeros_(self.hyper.mlp[0].weight[:, 2:])
+            self.prior_changes = Changes(self.prior, config.doubt_rank)
+            self.hyper_changes = Changes(self.hyper, config.doubt_rank)
 
     def forward(
         self,
@@ -103,13 +109,18 @@ class USRNet(Restorer):
         with torch.autocast(y.device.type, enabled=False):
             data_step = DataStep(k, scale, (x.shape[-2], x.shape[-1]), shift)
             settings = [sigma, torch.full_like(sigma, scale)]
+            prior, hyper = self.prior, self.hyper
             if self.doubts:
                 settings.append(torch.zeros_like(sigma) if doubt is None else torch.log1p(doubt / SMALL_DOUBT) / 4)
-            alpha, beta = self.hyper(*settings)
+                if doubt is not None:
+                    gates = gate(doubt)
+                    prior = Doubting(prior, self.prior_changes, gates)
+                    hyper = Doubting(hyper, self.hyper_changes, gates)
+            alpha, beta = hyper(torch.stack(settings, dim=1)).chunk(2, dim=1)
         for i in range(self.n_iterations) if iterations is None else iterations:
             with torch.autocast(y.device.type, enabled=False):
                 z = data_step(x, y, alpha[:, i, None, None, None])
                 told = torch.stack([beta[:, i], *settings[2:]], dim=1)
                 maps = told[..., None, None].expand(-1, -1, *z.shape[-2:])
-            x = self.prior(torch.cat([z, maps], dim=1)).to(y.dtype)
+            x = prior(torch.cat([z, maps], dim=1)).to(y.dtype)
         return x

@@ -147,7 +147,7 @@ def validation_batches(config: DataConfig, photos: Photos) -> list[Batch]:
     side = config.validation_patch // 12 * 12  # a multiple of every scale
     batches = []
     for degradation in registry.build(config.degradation).parts():
-        for scale in config.scales:
+        for scale in dict.fromkeys(config.scales):
             whole = side + 2 * degradation.margin(scale) * scale
             crops = [c for c in (middle(photos, i, whole) for i in range(len(photos))) if c is not None]
             if not crops:

@@ -12,9 +12,12 @@ import scipy.io
 import yaml
 from PIL import Image
 
+from blindsr import checkpoints
+from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.cli import main
 from blindsr.evaluation.jsonl import read_lines
 from blindsr.kernels.gaussian import gaussian
+from blindsr.restorers.usrnet import USRNetConfig
 
 TOY = {
     "description": "Toy",
@@ -230,7 +233,6 @@ def test_gray_photos_are_told(data, toy, tmp_path, capsys):
         (["--method", "folder:nowhere"], "nowhere is no folder"),
         (["--method", "published:nothing.pth"], "nothing.pth: no such weights file"),
         (["--method", "bicubic", "bicubic"], "two methods are called 'bicubic'"),
-        (["--method", "blind", "--model", "tiny-nonblind"], "this model is non-blind"),
         (["--method", "bicubic", "--metric", "no_such"], "metric 'no_such'"),
     ],
 )
@@ -239,6 +241,15 @@ def test_bad_orders(data, toy, tmp_path, capsys, options, words):
     code, said, errors = run(capsys, *common, *(["--data", data] if "--data" not in options else []), *options)
     assert code == 2 and said == "" and len(errors) == 1 and words in errors[0], errors
     assert not (tmp_path / "out").exists()
+
+
+def test_a_non_blind_model_is_not_asked_for_kernels(data, toy, tmp_path, capsys):
+    model = tmp_path / "plain.safetensors"
+    restorer = USRNetConfig(n_iterations=1, channels=(8, 8), hidden=8)
+    checkpoints.save(model, AlternatingSR(AlternatingConfig(restorer=restorer, loops=1)), {})
+    options = ["--method", "blind", "--model", model, "--out", tmp_path / "out", "--jobs", 1]
+    code, _, errors = run(capsys, toy(), "--data", data, *options)
+    assert code == 2 and len(errors) == 1 and "this model is non-blind" in errors[0]
 
 
 def test_another_benchmark_in_the_folder(data, toy, tmp_path, capsys):
