@@ -3,6 +3,7 @@
 PNG, JPEG, TIFF, WebP and BMP, told apart by their content. :func:`read` gives upright gray or RGB pixels of the
 file's own depth (8 or 16 bits), with alpha, ICC profile and EXIF apart; :func:`write` puts them together again.
 Pillow decodes; :mod:`blindsr.images.sixteen_bit` serves the files that Pillow would cut down to 8 bits.
+:func:`write_bands` takes a picture piece by piece, so that a large one need never be in memory.
 
 What a format cannot hold: JPEG, WebP and BMP have no 16 bits, JPEG and BMP no alpha (errors of :func:`write`);
 BMP has no metadata; WebP has no gray (it comes back as RGB) and drops an alpha that is opaque everywhere; a 16-bit
@@ -14,7 +15,7 @@ from __future__ import annotations
 import glob
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -23,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from blindsr.atomic import whole_file
+from blindsr.images import bands as bands_of
 from blindsr.images import containers, metadata, sixteen_bit
 from blindsr.images.containers import FORMATS
 from blindsr.interfaces import BlindSRError
@@ -156,19 +158,62 @@ def write(path: str | os.PathLike[str], photo: Photo, overwrite: bool = False) -
     out. Lossless but for JPEG (quality 95, 4:4:4). The file appears complete or not at all. Raises ImageError for
     an unknown suffix, a format that cannot hold the photo, an existing file unless ``overwrite``, and when the
     folder or the disk refuses."""
+    samples = photo.pixels
+    if photo.alpha is not None:
+        samples = np.concatenate([samples, photo.alpha[..., None]], axis=2)
+    write_bands(path, [samples], samples.shape, samples.dtype, photo.icc, photo.exif, overwrite)
+
+
+def write_bands(
+    path: str | os.PathLike[str],
+    bands: Iterable[np.ndarray],
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+    overwrite: bool = False,
+) -> None:
+    """The same for a picture that comes in ``bands`` (h, W, S), from top to bottom, of samples S: gray, gray and alpha,
+    RGB, RGB and alpha. ``shape`` (H, W, S) and ``dtype`` are those of the whole. A PNG or TIFF is written as the bands
+    come and needs the memory of one; other formats collect them. An error in making the bands passes through, and
+    leaves no file."""
     path = Path(path)
-    kind = _kind_for(path, photo, overwrite)
-    data = _encode(photo, kind)
+    kind = check_writable(path, shape, dtype, overwrite)
+    icc = icc if icc and metadata.profile_fits(icc, 1 if shape[2] < 3 else 3) else None
+    parsed = metadata.parse(exif, *shape[:2])
+    came = _Source(bands)
     try:
-        with whole_file(path) as part:
-            part.write_bytes(data)
+        with whole_file(path) as part, part.open("w+b") as stream:
+            if kind == "TIFF":  # of any depth: Pillow's libtiff cannot both compress and write EXIF
+                bands_of.write_tiff(stream, came, shape, dtype, icc, parsed)
+            elif kind == "PNG" and (dtype == np.uint16 or not isinstance(bands, list)):
+                bands_of.write_png(stream, came, shape, dtype, icc, parsed)
+            else:
+                stream.write(_encode(np.concatenate(list(came)), kind, icc, parsed))
     except OSError as error:
+        if came.failed:
+            raise
         cure = "free some space, or write to another folder where you may write"
         raise ImageError(f"{path}: cannot be written ({error.strerror or error}); {cure}") from None
 
 
-def _kind_for(path: Path, photo: Photo, overwrite: bool) -> str:
-    """The format to write in; raises ImageError when there is a reason not to, before anything is done."""
+class _Source:
+    """Bands as they come; remembers whether making them failed, which is no fault of the disk."""
+
+    def __init__(self, bands: Iterable[np.ndarray]):
+        self.bands, self.failed = bands, False
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        try:
+            yield from self.bands
+        except Exception:
+            self.failed = True
+            raise
+
+
+def check_writable(path: Path, shape: tuple[int, int, int], dtype: np.dtype, overwrite: bool) -> str:
+    """The format to write a picture of ``shape`` (H, W, S) in; raises ImageError when there is a reason not to, before
+    anything is done."""
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise ImageError(f"{path}: no image suffix; end the name in one of {', '.join(FORMATS)}")
@@ -176,27 +221,17 @@ def _kind_for(path: Path, photo: Photo, overwrite: bool) -> str:
         raise ImageError(f"{path}: this is a folder; choose another name")
     if os.path.lexists(path) and not overwrite:
         raise ImageError(f"{path}: exists already; choose another name or allow it with --overwrite")
-    if photo.pixels.dtype == np.uint16 and kind not in ("PNG", "TIFF"):
+    if dtype == np.uint16 and kind not in ("PNG", "TIFF"):
         raise ImageError(f"{path}: {kind} holds only 8 bits and the photo has 16; use .png or .tif")
-    if photo.alpha is not None and kind in ("JPEG", "BMP"):
+    if shape[2] in (2, 4) and kind in ("JPEG", "BMP"):
         raise ImageError(f"{path}: {kind} holds no alpha and the photo has it; use .png, .tif or .webp")
-    if max(photo.pixels.shape) > _LONGEST_SIDE.get(kind, 2**31 - 1):
+    if max(shape) > _LONGEST_SIDE.get(kind, 2**31 - 1):
         raise ImageError(f"{path}: {kind} holds at most {_LONGEST_SIDE[kind]} pixels a side; use .png or .tif")
     return kind
 
 
-def _encode(photo: Photo, kind: str) -> bytes:
-    samples = photo.pixels
-    if photo.alpha is not None:
-        samples = np.concatenate([samples, photo.alpha[..., None]], axis=2)
-    height, width, channels = photo.pixels.shape
-    icc = photo.icc if photo.icc and metadata.profile_fits(photo.icc, channels) else None
-    exif = metadata.parse(photo.exif, height, width)
-    if kind == "TIFF":  # of any depth: Pillow's libtiff cannot both compress and write EXIF
-        return sixteen_bit.write_tiff(samples, icc, exif)
-    if samples.dtype == np.uint16:
-        return sixteen_bit.write_png(samples, icc, exif)
-
+def _encode(samples: np.ndarray, kind: str, icc: bytes | None, exif: Image.Exif | None) -> bytes:
+    """8-bit samples (H, W, S) by Pillow."""
     image = Image.fromarray(np.ascontiguousarray(samples if samples.shape[2] > 1 else samples[..., 0]))
     buffer = io.BytesIO()
     carried = {"icc_profile": icc, "exif": exif.tobytes() if exif else b""}

@@ -1,7 +1,7 @@
 """16-bit files that Pillow reads at 8 bits or not at all: colour and gray-with-alpha PNG, and every 16-bit TIFF.
 
 Arrays are (H, W, S) uint16 with S = 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha; alpha is not premultiplied.
-Sources: PNG (third edition) sections 9 and 11, TIFF 6.0 sections 8, 18 and 20.
+Sources: PNG (third edition) section 11, TIFF 6.0 sections 8, 18 and 20.
 """
 
 from __future__ import annotations
@@ -9,18 +9,14 @@ from __future__ import annotations
 import io
 import logging
 import struct
-import zlib
-from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from blindsr.images import metadata
 from blindsr.images.containers import PNG_SIGNATURE
 
-_PNG_COLOUR_TYPE = {1: 0, 3: 2, 2: 4, 4: 6}  # samples a pixel -> colour type
-_BYTES_AT_ONCE = 16_000_000  # bytes filtered and compressed at a time
 _LZW = 5
 _DEEP_PHOTOMETRIC = (0, 1, 2)  # white is zero, black is zero, RGB
 
@@ -50,37 +46,6 @@ def _pixel_chunks(data: bytes) -> bytes:
             parts.append(data[at:end])
         at = end
     return b"".join(parts)
-
-
-def write_png(samples: np.ndarray, icc: bytes | None, exif: Image.Exif | None) -> bytes:
-    """Encode (H, W, S) uint16 as PNG. (OpenCV's encoder takes neither metadata nor gray with alpha.)"""
-    height, width, count = samples.shape
-    parts = [_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, _PNG_COLOUR_TYPE[count], 0, 0, 0))]
-    if icc:
-        parts.append(_chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(icc)))
-    if exif:
-        parts.append(_chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0")))
-    parts.extend(_chunk(b"IDAT", data) for data in _png_pixels(samples) if data)
-    return b"".join([PNG_SIGNATURE, *parts, _chunk(b"IEND", b"")])
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-
-def _png_pixels(samples: np.ndarray) -> Iterator[bytes]:
-    """The compressed pixel stream in pieces; every row is stored as its difference to the one above (filter 2)."""
-    height, width, count = samples.shape
-    compressor = zlib.compressobj(3)  # higher levels gain nothing on noisy low bytes
-    step = max(1, _BYTES_AT_ONCE // (2 * width * count))
-    above = np.zeros((1, 2 * width * count), np.uint8)
-    for top in range(0, height, step):
-        rows = samples[top : top + step].astype(">u2").reshape(-1, width * count).view(np.uint8)
-        filtered = np.full((len(rows), 1 + rows.shape[1]), 2, np.uint8)
-        filtered[:, 1:] = rows - np.concatenate([above, rows[:-1]])
-        above = rows[-1:]
-        yield compressor.compress(filtered.tobytes())
-    yield compressor.flush()
 
 
 class TiffSource:
@@ -155,56 +120,6 @@ class TiffSource:
         if found is None or found.dtype != np.uint16:
             raise ValueError("its LZW data is damaged")
         return _to_rgb(found)
-
-
-def write_tiff(samples: np.ndarray, icc: bytes | None, exif: Image.Exif | None) -> bytes:
-    """Encode (H, W, S) uint8 or uint16 as deflated TIFF with EXIF (of its main directory, the texts)."""
-    import tifffile
-
-    tags = []
-    for tag, value in (exif or {}).items():
-        if isinstance(value, str):
-            text = value.encode("utf-8", "replace")
-            tags.append((tag, "s", len(text) + 1, text + b"\0", True))
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
-        samples if samples.shape[2] > 1 else samples[..., 0],
-        byteorder="<",
-        photometric="rgb" if samples.shape[2] > 2 else "minisblack",
-        planarconfig="contig" if samples.shape[2] > 1 else None,
-        extrasamples=["unassalpha"] if samples.shape[2] in (2, 4) else None,
-        compression="zlib",
-        predictor=True,
-        metadata=None,
-        software=False,
-        iccprofile=icc,
-        extratags=tags,
-    )
-    directories = {tag: exif[tag] for tag in (metadata.EXIF_IFD, metadata.GPS_IFD) if exif and tag in exif}
-    return _with_directories(bytearray(buffer.getvalue()), directories)
-
-
-def _with_directories(data: bytearray, directories: dict[int, dict[int, Any]]) -> bytes:
-    """Append EXIF and GPS directories to a little-endian TIFF, and a main directory that points to them.
-
-    tifffile writes no such directories. A BigTIFF (over 4 GB), laid out differently, stays as it is."""
-    if not directories or data[:4] != b"II*\0":
-        return bytes(data)
-    (main,) = struct.unpack_from("<I", data, 4)
-    (count,) = struct.unpack_from("<H", data, main)
-    entries = [bytes(data[at : at + 12]) for at in range(main + 2, main + 2 + 12 * count, 12)]
-    for tag, content in directories.items():
-        data.extend(bytes(len(data) % 2))
-        entries.append(struct.pack("<HHII", tag, 4, 1, len(data)))
-        directory = TiffImagePlugin.ImageFileDirectory_v2(b"II*\0\x08\0\0\0", group=tag)
-        for key, value in content.items():
-            directory[key] = value
-        data.extend(directory.tobytes(len(data)))
-    data.extend(bytes(len(data) % 2))
-    struct.pack_into("<I", data, 4, len(data))
-    entries.sort(key=lambda entry: entry[0] | entry[1] << 8)
-    return bytes(data) + struct.pack("<H", len(entries)) + b"".join(entries) + bytes(4)
 
 
 def _to_rgb(array: np.ndarray) -> np.ndarray:

@@ -133,7 +133,7 @@ def test_what_another_program_sees(tmp_path: Path) -> None:
 
 
 def test_png_rows_in_several_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blindsr.images.sixteen_bit._BYTES_AT_ONCE", 200)
+    monkeypatch.setattr("blindsr.images.bands._BYTES_AT_ONCE", 200)
     photo = Photo(noise(50, 20, 3, np.uint16))
     images.write(tmp_path / "a.png", photo)
     assert same(images.read(tmp_path / "a.png").pixels, photo.pixels)
