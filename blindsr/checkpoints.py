@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,14 @@ def save(
             part.write_bytes(safetensors.torch.save(tensors, metadata))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+
+
+def fingerprint(model: AlternatingSR) -> str:
+    """Eight hexadecimal digits that tell one set of weights from another."""
+    digest = 0
+    for tensor in model.state_dict().values():
+        digest = zlib.crc32(tensor.cpu().contiguous().numpy().tobytes(), digest)
+    return f"{digest:08x}"
 
 
 # -- reading ---------------------------------------------------------------------------------------------

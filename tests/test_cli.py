@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from blindsr import checkpoints, images
 from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.cli import main
 from blindsr.commands import arguments
-from blindsr.inference import facade, sources
+from blindsr.inference import passage, sources
 from blindsr.interfaces import BlindSRError
 from blindsr.restorers.usrnet import USRNetConfig
 
@@ -55,15 +56,15 @@ class FakeModel:
     def check_serves(self, scale: int, kernel: str | None, sigma: float | None) -> None:
         pass
 
-    def restore(self, source: images.Photo, **options: object) -> FakeModel:
-        self.calls.append(SimpleNamespace(source=source, **options))
+    def fingerprint(self) -> str:
+        return "12345678"
+
+    def restore(self, source: images.Photo, scale: int, into: Callable, **options: object) -> FakeModel:
+        self.calls.append(SimpleNamespace(source=source, scale=scale, **options))
         if self.answer is not None:
             raise self.answer
+        into(source.pixels.repeat(scale, axis=0).repeat(scale, axis=1))
         return self
-
-    @property
-    def photo(self) -> images.Photo:
-        return self.calls[-1].source
 
     def record(self) -> dict[str, object]:
         return {}
@@ -105,7 +106,7 @@ def test_a_wrong_command_line_is_one_line(line: list[str], words: str, capsys) -
 
 def test_the_parser_has_the_limits_of_the_facade() -> None:
     assert arguments.MAX_SIGMA_255 / 255 == sources.MAX_SIGMA
-    assert arguments.SMALLEST_TILE == facade.SMALLEST_TILE
+    assert arguments.SMALLEST_TILE == passage.SMALLEST_TILE
 
 
 @pytest.mark.parametrize("command", [[], ["restore"], ["estimate"], ["basis"], ["train"]])
@@ -267,7 +268,7 @@ def test_restore_for_real(small_model, photo, pixels, tmp_path, capsys) -> None:
     assert (code, err) == (0, [])
     assert str(out) in told and "2 photos restored" in told
     names = {f"{name}_x2{end}" for name in ("photo", "deep") for end in (".png", ".json", "_compare.png")}
-    assert {p.name for p in out.iterdir()} == names
+    assert {p.name for p in out.iterdir()} == names | {"manifest.jsonl"}
     assert images.read(out / "photo_x2.png").pixels.shape == (48, 60, 3)
     assert images.read(out / "deep_x2.png").pixels.dtype == np.uint16
     record = json.loads((out / "photo_x2.json").read_text())

@@ -1,4 +1,6 @@
-"""Many photos, one after the other: each is done or named with the reason, and none is lost silently."""
+"""Many photos, one after the other: each is done or named with the reason, and none is lost silently.
+
+While a photo is worked on, the next one is read and the one before is written, each by a thread of its own."""
 
 from __future__ import annotations
 
@@ -6,8 +8,10 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -18,10 +22,11 @@ from blindsr.interfaces import BlindSRError
 
 @dataclass(frozen=True)
 class Job:
-    """One photo and every file that its result consists of."""
+    """One photo and every file that its result consists of; ``replace`` allows to replace them."""
 
     source: Path
     results: tuple[Path, ...]
+    replace: bool = False
 
 
 def check_folder(out: Path) -> None:
@@ -42,6 +47,7 @@ class Batch:
         self.noun = noun
         self.failures: list[str] = []
         self.done = 0
+        self.ready = 0  # results that an earlier run has made
         self.defect = False
 
     def find(self, inputs: Sequence[str]) -> list[Path]:
@@ -57,11 +63,18 @@ class Batch:
                 found.setdefault(os.path.abspath(path), path)
         return list(found.values())
 
-    def plan(self, sources: Sequence[Path], results: Callable[[str], tuple[Path, ...]], overwrite: bool) -> list[Job]:
+    def plan(
+        self,
+        sources: Sequence[Path],
+        results: Callable[[str], tuple[Path, ...]],
+        overwrite: bool,
+        state: Callable[[Path, Path], str | None] = lambda source, result: None,
+    ) -> list[Job]:
         """A job for every source whose results can be written; ``results`` maps a name (stem) to files.
 
         What cannot end well fails here, before any work: results that exist, that another source of the
-        same name has claimed, or that are themselves a source.
+        same name has claimed, or that are themselves a source. Of results that exist ``state`` says, given the source
+        and the first of them, whether they are ``done``, and need no job, or ``begun``, and may be replaced.
         """
         jobs: list[Job] = []
         owners: dict[Path, Path] = {}
@@ -69,12 +82,18 @@ class Batch:
         for source in sources:
             files = results(source.stem)
             try:
-                self._check(files, owners, reserved, overwrite)
-            except BlindSRError as error:
+                there = [file.exists() for file in files]
+                known = state(source, files[0]) if any(there) and not overwrite else None
+                ready = known == "done" and all(there)
+                self._check(files, owners, reserved, overwrite or known is not None)
+            except (BlindSRError, OSError) as error:
                 self.fail(source, error)
                 continue
             owners.update((file, source) for file in files)
-            jobs.append(Job(source, files))
+            if ready:
+                self.ready += 1
+            else:
+                jobs.append(Job(source, files, overwrite or known is not None))
         return jobs
 
     @staticmethod
@@ -89,19 +108,56 @@ class Batch:
             if file.exists() and not overwrite:
                 raise BlindSRError(f"its result {file} exists: add --overwrite or choose another --out")
 
-    def run(self, jobs: Sequence[Job], work: Callable[[Job], str]) -> None:
-        """``work`` does one job and answers the line to print."""
-        with tqdm(total=len(jobs), unit="photo", disable=None, file=sys.stderr, dynamic_ncols=True) as bar:
-            for job in jobs:
-                bar.set_description(job.source.name)
-                try:
-                    line = work(job)
-                except Exception as error:  # the other photos still get done
-                    self.fail(job.source, error)
-                else:
-                    self.done += 1
-                    tqdm.write(line, file=sys.stdout)
-                bar.update()
+    def run(
+        self,
+        jobs: Sequence[Job],
+        read: Callable[[Job], Any],
+        work: Callable[[Job, Any], Callable[[], str]],
+        quiet: bool = False,
+    ) -> None:
+        """``read`` gives what ``work`` needs of a job; ``work`` answers what is left to do, whose answer is the line to
+        print. ``quiet`` shows no bar."""
+        with (
+            tqdm(total=len(jobs), unit="photo", disable=quiet or None, file=sys.stderr, dynamic_ncols=True) as bar,
+            ThreadPoolExecutor(1) as reader,
+            ThreadPoolExecutor(1) as writer,
+        ):
+            ahead: Future | None = reader.submit(read, jobs[0]) if jobs else None
+            left: tuple[Job, Future] | None = None
+            try:
+                for job, following in zip(jobs, [*jobs[1:], None]):
+                    bar.set_description(job.source.name)
+                    try:
+                        given, ahead = ahead.result(), None
+                    except Exception as error:  # the other photos still get done
+                        given = error
+                    ahead = reader.submit(read, following) if following else None
+                    try:
+                        if isinstance(given, Exception):
+                            raise given
+                        rest = work(job, given)
+                    except Exception as error:
+                        self.fail(job.source, error)
+                        bar.update()
+                        continue
+                    finally:
+                        given = None  # a large photo is not kept longer than it must be
+                    if left:
+                        self._settle(*left, bar)
+                    left = job, writer.submit(rest)
+            finally:
+                if left:  # also after Ctrl-C: what is nearly there is finished
+                    self._settle(*left, bar)
+
+    def _settle(self, job: Job, rest: Future, bar: tqdm) -> None:
+        try:
+            line = rest.result()
+        except Exception as error:
+            self.fail(job.source, error)
+        else:
+            self.done += 1
+            tqdm.write(line, file=sys.stdout)
+        bar.update()
 
     def fail(self, source: Path | str, error: Exception) -> None:
         message = one_line(error)
@@ -120,10 +176,13 @@ class Batch:
         if self.done:
             photos = "1 photo" if self.done == 1 else f"{self.done} photos"
             print(f"{photos} {self.noun}; the results are in {out.resolve()}", flush=True)
+        if self.ready:
+            photos = "1 photo was" if self.ready == 1 else f"{self.ready} photos were"
+            print(f"{photos} {self.noun} already, with these settings, into {out.resolve()}", flush=True)
         for line in self.failures:
             print(f"blindsr: {line}", file=sys.stderr)
-        if self.failures and self.done + len(self.failures) > 1:
-            total = self.done + len(self.failures)
+        total = self.done + self.ready + len(self.failures)
+        if self.failures and total > 1:
             print(f"blindsr: {len(self.failures)} of {total} photos failed, named above", file=sys.stderr)
         if self.defect:
             return DEFECT

@@ -85,7 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from blindsr.commands.batch import check_folder
     from blindsr.degradation.pairs import usable_cores
-    from blindsr.evaluation.benchmark import Benchmark, Order, parse_method
+    from blindsr.evaluation.benchmark import Benchmark
+    from blindsr.evaluation.order import Order, parse_method
     from blindsr.evaluation.protocol import load_protocol
     from blindsr.inference.machine import choose_device
 
@@ -143,6 +144,7 @@ def report(benchmark) -> None:
         about += f" Model: {order.model}, {order.precision}."
     if order.limit:
         about += f" Of each set only the first photos (at most {order.limit}), while published numbers are of all."
-    print(write_tables(order.out, order.name, about, build(benchmark.protocol, benchmark.cells())))
-    write_report(order.out)
+    cells = benchmark.cells()
+    print(write_tables(order.out, order.name, about, build(benchmark.protocol, cells)))
+    write_report(order.out, benchmark.about(), cells)
     print(f"tables, cells and pictures are in {order.out.resolve()}", flush=True)

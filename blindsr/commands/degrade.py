@@ -124,8 +124,10 @@ def _sheets(arguments: argparse.Namespace, degradation, batch) -> int:
     shuffled, scale, side = Shuffled(degradation), arguments.scale, arguments.patch or SHEET_PATCH
     jobs = batch.plan(batch.find(arguments.inputs), lambda name: (arguments.out / f"{name}_sheet.png",), overwrite=True)
 
-    def work(job) -> str:
-        hr = images.to_float(images.read(job.source, max_pixels=arguments.max_pixels).pixels)
+    def read(job) -> np.ndarray:
+        return images.to_float(images.read(job.source, max_pixels=arguments.max_pixels).pixels)
+
+    def work(job, hr: np.ndarray):
         wanted = (side + 2 * shuffled.margin(scale)) * scale
         top, left = (max(n - wanted, 0) // 2 for n in hr.shape[:2])
         piece = hr[top : top + wanted, left : left + wanted]
@@ -138,7 +140,7 @@ def _sheets(arguments: argparse.Namespace, degradation, batch) -> int:
         file = io.BytesIO()
         contact_sheet(panels, SHEET_COLUMNS).save(file, "PNG")
         write(job.results[0], file.getvalue())
-        return f"{job.results[0]}: {SHEET_DRAWS} draws of one piece"
+        return lambda: f"{job.results[0]}: {SHEET_DRAWS} draws of one piece"
 
-    batch.run(jobs, work)
+    batch.run(jobs, read, work)
     return batch.finish(arguments.out)

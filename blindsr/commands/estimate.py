@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from blindsr.commands.arguments import add_photo_options
@@ -48,16 +49,22 @@ def run(arguments: argparse.Namespace) -> int:
         model = load_model(arguments)
         model.check_finds_kernel("choose a blind --model, such as tiny")
 
-        def work(job: Job) -> str:
-            photo = images.read(job.source, max_pixels=arguments.max_pixels)
+        def read(job: Job) -> images.Photo:
+            return images.read(job.source, max_pixels=arguments.max_pixels)
+
+        def work(job: Job, photo: images.Photo) -> Callable[[], str]:
             found = model.estimate(photo, scale=arguments.scale, grid=arguments.grid)
             title = f"blur kernel at ×{arguments.scale}, noise σ {255 * found.sigma:.1f}"
             record = {"input": str(job.source)} | found.record()
             kernel = found.kernel
             contents = (npy_bytes(kernel), mat_bytes(kernel), kernel_plot(kernel, title), json_bytes(record))
-            for path, content in zip(job.results, contents):
-                write(path, content)
-            return f"{job.results[0]}: {found.summary()}"
 
-        batch.run(jobs, work)
+            def rest() -> str:
+                for path, content in zip(job.results, contents):
+                    write(path, content)
+                return f"{job.results[0]}: {found.summary()}"
+
+            return rest
+
+        batch.run(jobs, read, work)
     return batch.finish(out)

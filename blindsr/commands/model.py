@@ -13,14 +13,17 @@ if TYPE_CHECKING:
 
 
 def load_model(arguments: argparse.Namespace) -> BlindSR:
-    """The model of ``--model`` on ``--device``, with ``--threads`` set."""
+    """The model of ``--model`` on ``--device``, with ``--threads`` set; each process of a machine on a GPU of its own."""
     import torch
 
+    from blindsr.commands.processes import local_rank
     from blindsr.inference.facade import BlindSR
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = None if arguments.device == "auto" else arguments.device
+    if device in (None, "cuda") and local_rank() is not None and torch.cuda.is_available():
+        device = f"cuda:{local_rank() % torch.cuda.device_count()}"
     return BlindSR.from_pretrained(arguments.model, device=device, precision=arguments.precision)
 
 

@@ -35,25 +35,42 @@ def to_8_bit(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(channels)
 
 
-def before_and_after(
-    lr: np.ndarray, sr: np.ndarray, kernel: np.ndarray | None, scale: int, grid: Grid, sigma: float | None
-) -> Image.Image:
-    """One picture: ``lr`` (h, w, C) enlarged bicubically, ``sr`` (s·h, s·w, C), and the ``kernel`` (kh, kw), if any.
+class Middle:
+    """The middle of a restored photo, and what lies under it: all of a small one, at most ``LARGEST`` pixels a side.
 
-    Pixels are uint8 or uint16; ``sigma`` is in [0, 1] and written on the 0–255 scale. Of a photo whose
-    result is larger than 2000 pixels the middle is shown, pixel for pixel.
-    """
-    whole = max(sr.shape[:2]) <= LARGEST
-    before = middle(to_8_bit(lr), LARGEST // scale)
-    # The very pixels that lie under the part of the photo that is shown.
-    top, left = (max(n - LARGEST // scale, 0) // 2 * scale for n in lr.shape[:2])
-    after = to_8_bit(sr)[top : top + before.shape[0] * scale, left : left + before.shape[1] * scale]
-    y = torch.from_numpy(before).permute(2, 0, 1).float()
+    ``lr`` (h, w, C), uint8 or uint16, is the photo; the restored one comes from top to bottom in bands (b, s·w, S)."""
+
+    def __init__(self, lr: np.ndarray, scale: int):
+        self.scale = scale
+        self.whole = max(lr.shape[:2]) * scale <= LARGEST
+        self.before = to_8_bit(middle(lr, LARGEST // scale))
+        self._top, self._left = (max(n - LARGEST // scale, 0) // 2 * scale for n in lr.shape[:2])
+        self._row = 0
+        self._kept: list[np.ndarray] = []
+
+    def put(self, band: np.ndarray) -> None:
+        """Take the next rows; what lies outside is let go."""
+        height, width = (n * self.scale for n in self.before.shape[:2])
+        first, last = (max(edge - self._row, 0) for edge in (self._top, self._top + height))
+        self._row += len(band)
+        if first < last:
+            self._kept.append(to_8_bit(band[first:last, self._left : self._left + width]))
+
+    @property
+    def after(self) -> np.ndarray:
+        """(h, w, 3) uint8"""
+        return np.concatenate(self._kept)
+
+
+def before_and_after(shown: Middle, kernel: np.ndarray | None, grid: Grid, sigma: float | None) -> Image.Image:
+    """One picture: the photo enlarged bicubically, restored, and the ``kernel`` (kh, kw), if any. ``sigma`` is in [0, 1]
+    and written on the 0–255 scale."""
+    scale, after, part = shown.scale, shown.after, "" if shown.whole else " (middle)"
+    y = torch.from_numpy(shown.before).permute(2, 0, 1).float()
     enlarged = bicubic_enlarge(y, scale, grid).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
 
     height = max(after.shape[0], 128)
     side = min(height, max(after.shape[1] // 2, 128))
-    part = "" if whole else " (middle)"
     panels = [  # ASCII: the font that Pillow brings has no Greek
         (Image.fromarray(enlarged), f"before (bicubic x{scale}){part}" if scale > 1 else f"before{part}"),
         (Image.fromarray(after), f"after{part}"),

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from blindsr.commands.arguments import MAX_SIGMA_255, SMALLEST_TILE, add_photo_options, sigma_255, tile
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from blindsr import images
+    from blindsr.commands.batch import Job
+    from blindsr.commands.manifest import Manifest
+    from blindsr.inference.facade import BlindSR
 
 DESCRIPTION = """\
 Restore photos. Each becomes DIR/NAME_x4.png (at --scale 4), and DIR/NAME_x4.json says what was found: the blur
 kernel and the noise level, with all settings.
 
 Without --kernel the blur is found blindly. With it, the restoration is non-blind. A model that uses no kernel (BSRNet,
-BSRGAN, ESRGAN) takes neither --kernel nor --sigma, and says nothing of either."""
+BSRGAN, ESRGAN) takes neither --kernel nor --sigma, and says nothing of either.
+
+The same command goes on where it was stopped: DIR/manifest.jsonl knows, by content and settings, what is done. Large
+photos are restored in tiles and written as they come, so that memory does not grow with them. torchrun spreads many
+photos over processes and machines that share DIR."""
 
 EXAMPLES = """\
 kernels:
@@ -27,7 +42,8 @@ examples:
   blindsr restore photo.jpg
   blindsr restore 'in/*.png' scans/ --scale 2 --out sharp --compare
   blindsr restore photo.png --kernel photo_kernel.npy --sigma 2.55
-  blindsr restore small.png --grid corner --boundary circular    data made by the classical formula"""
+  blindsr restore small.png --grid corner --boundary circular    data made by the classical formula
+  torchrun --nproc-per-node=4 -m blindsr restore scans/ --out sharp --threads 4"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +56,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--compare", action="store_true", help="also write NAME_x4_compare.png: before, after, kernel")
     add_photo_options(parser)
+    parser.add_argument(
+        "--format",
+        choices=("png", "tif"),
+        default="png",
+        help="of the results: png (default), or tif, tiled (BigTIFF beyond 4 GB)",
+    )
     parser.add_argument(
         "--boundary",
         choices=("reflect", "taper", "circular"),
@@ -55,53 +77,103 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from blindsr import images
-    from blindsr.commands.batch import Batch, Job, check_folder
-    from blindsr.commands.model import TileBar, load_model
-    from blindsr.commands.outputs import json_bytes, write
-    from blindsr.commands.pictures import before_and_after, png
+    from blindsr.commands.batch import Batch, check_folder
+    from blindsr.commands.manifest import Manifest
+    from blindsr.commands.model import load_model
+    from blindsr.commands.processes import rank_and_world
     from blindsr.kernels.files import parse_kernel
 
-    scale: int = arguments.scale
-    out: Path = arguments.out
+    scale, out = arguments.scale, arguments.out
     batch = Batch("restored")
+    rank, world = rank_and_world()
 
     def results(name: str) -> tuple[Path, ...]:
-        ends = (".png", ".json", "_compare.png") if arguments.compare else (".png", ".json")
+        ends = (f".{arguments.format}", ".json", *(["_compare.png"] if arguments.compare else []))
         return tuple(out / f"{name}_x{scale}{end}" for end in ends)
 
-    check_folder(out)
-    jobs = batch.plan(batch.find(arguments.inputs), results, arguments.overwrite)
-    if jobs:
+    @cache
+    def model() -> BlindSR:
         if arguments.kernel is not None:
             parse_kernel(arguments.kernel, scale)  # an unusable kernel is one error, not one for every photo
-        model = load_model(arguments)
-        model.check_serves(scale, arguments.kernel, arguments.sigma)
+        loaded = load_model(arguments)
+        loaded.check_serves(scale, arguments.kernel, arguments.sigma)
         if arguments.kernel is None:
-            model.check_blind("give a --kernel (gaussian:1.6, bicubic, or a file)")
+            loaded.check_blind("give a --kernel (gaussian:1.6, bicubic, or a file)")
+        return loaded
 
-        def work(job: Job) -> str:
-            photo = images.read(job.source, max_pixels=arguments.max_pixels)
+    def settings() -> dict[str, Any]:
+        kernel = None if arguments.kernel is None else parse_kernel(arguments.kernel, scale).tolist()
+        named = ("scale", "sigma", "grid", "boundary", "tile", "precision", "compare")
+        return {name: getattr(arguments, name) for name in named} | {"kernel": kernel, "model": model().fingerprint()}
+
+    check_folder(out)
+    manifest = Manifest(out, settings, rank, world)
+    jobs = batch.plan(batch.find(arguments.inputs)[rank::world], results, arguments.overwrite, manifest.state)
+    if jobs:
+        task = RestoreTask(arguments, model(), manifest)
+        batch.run(jobs, task.read, task.work, quiet=rank > 0)
+    code = batch.finish(out)
+    if code and world > 1:
+        manifest.wait_for_all()
+    return code
+
+
+class RestoreTask:
+    """What is done to every photo: read, restored, written."""
+
+    def __init__(self, arguments: argparse.Namespace, model: BlindSR, manifest: Manifest):
+        self.arguments, self.model, self.manifest = arguments, model, manifest
+
+    def read(self, job: Job) -> images.Photo:
+        from blindsr import images
+
+        self.manifest.hash_of(job.source)
+        return images.read(job.source, max_pixels=self.arguments.max_pixels)
+
+    def work(self, job: Job, photo: images.Photo) -> Callable[[], str]:
+        """Restore; the result is being written meanwhile. Answers what is left to do."""
+        from blindsr.commands.model import TileBar
+        from blindsr.commands.outputs import json_bytes, write
+        from blindsr.commands.pictures import Middle, before_and_after, png
+        from blindsr.commands.sink import BandSink
+
+        options, scale = self.arguments, self.arguments.scale
+        height, width, colours = photo.pixels.shape
+        middle = Middle(photo.pixels, scale) if options.compare else None
+        shape = (height * scale, width * scale, colours + (photo.alpha is not None))
+        sink = BandSink(job.results[0], shape, photo, overwrite=job.replace)
+        try:
+            self.manifest.note("begun", job.source, job.results[0])
+
+            def into(band: np.ndarray) -> None:
+                sink.put(band)
+                if middle is not None:
+                    middle.put(band)
+
             with TileBar() as progress:
-                restored = model.restore(
+                restored = self.model.restore(
                     photo,
                     scale=scale,
-                    kernel=arguments.kernel,
-                    sigma=None if arguments.sigma is None else arguments.sigma / 255,
-                    grid=arguments.grid,
-                    boundary=arguments.boundary,
-                    tile=arguments.tile,
+                    kernel=options.kernel,
+                    sigma=None if options.sigma is None else options.sigma / 255,
+                    grid=options.grid,
+                    boundary=options.boundary,
+                    tile=options.tile,
                     progress=progress,
+                    into=into,
                 )
+        except BaseException:
+            sink.give_up()
+            raise
+
+        def rest() -> str:
+            sink.close()
             record = {"input": str(job.source), "output": str(job.results[0])}
-            images.write(job.results[0], restored.photo, overwrite=arguments.overwrite)
             write(job.results[1], json_bytes(record | restored.record()))
-            if arguments.compare:
-                picture = before_and_after(
-                    photo.pixels, restored.image, restored.kernel, scale, arguments.grid, restored.sigma
-                )
+            if middle is not None:
+                picture = before_and_after(middle, restored.kernel, options.grid, restored.sigma)
                 write(job.results[2], png(picture))
+            self.manifest.note("done", job.source, job.results[0])
             return f"{job.results[0]}: {restored.summary()}"
 
-        batch.run(jobs, work)
-    return batch.finish(out)
+        return rest

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from blindsr import images
 from blindsr.alternating import AlternatingSR
+from blindsr.checkpoints import fingerprint
 from blindsr.degradation.classical import degrade
 from blindsr.evaluation.jsonl import read_lines
 from blindsr.evaluation.metrics import kernel_correlation, kernel_distance, psnr
@@ -66,14 +66,6 @@ def evaluate_cell(
         cell["doubt"] = round(float(result.iterates[-1].doubt), 4)
     cell["sigma_255"] = round(255 * float(result.sigma), 3)
     return cell
-
-
-def fingerprint(model: AlternatingSR) -> str:
-    """Eight hexadecimal digits that tell one set of weights from another."""
-    digest = 0
-    for tensor in model.state_dict().values():
-        digest = zlib.crc32(tensor.cpu().contiguous().numpy().tobytes(), digest)
-    return f"{digest:08x}"
 
 
 @torch.inference_mode()

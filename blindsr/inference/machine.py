@@ -14,6 +14,7 @@ from blindsr.restorers.rrdbnet import RRDBNet
 Precision = Literal["auto", "fp32", "bf16"]
 ASSUMED_FREE = 2 * 2**30  # bytes, where the system does not say
 SHARE = 0.5  # of the free memory that one restoration may take
+MOST = 1.25 * 2**30  # bytes, and no more than this on a CPU: larger tiles are no faster
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -90,4 +91,19 @@ def bytes_per_pixel(restorer: nn.Module) -> int:
 
 def affordable_pixels(restorer: nn.Module, device: torch.device) -> int:
     """High-resolution pixels that may be restored at once."""
-    return int(SHARE * free_memory(device) / bytes_per_pixel(restorer))
+    room = SHARE * free_memory(device)
+    return int((min(room, MOST) if device.type == "cpu" else room) / bytes_per_pixel(restorer))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was what an operation lacked, on a CPU or a GPU."""
+    words = str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in words or "out of memory" in words)
+    )
+
+
+def forget_cached(device: torch.device) -> None:
+    """Hand memory that PyTorch keeps for later back to the device."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

@@ -7,7 +7,7 @@ differ from tile to tile and show as seams.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,10 +35,12 @@ class Span:
 
 def plan(length: int, core: int, margin: int, scale: int, step: int = 1, feather: int = FEATHER) -> list[Span]:
     """Cut ``length`` low-resolution pixels into parts of at most ``core``, each read with at least ``margin``
-    around it and from a multiple of ``step`` on."""
+    around it and from a multiple of ``step`` on. All tiles read as many pixels, but where ``step`` forbids it
+    near the photo's end: what was prepared for one size serves them all."""
     count = -(-length // core)
     cuts = [round(length * i / count) for i in range(count + 1)]
     feather = max(min(feather, margin, *np.diff(cuts)), 0) * scale
+    reads = min(-(-length // count) + 2 * margin + step - 1, length)
     spans = []
     for i, (a, b) in enumerate(zip(cuts, cuts[1:])):
         first = a * scale - (feather // 2 if i else 0)
@@ -49,24 +51,23 @@ def plan(length: int, core: int, margin: int, scale: int, step: int = 1, feather
             weights[:feather] = ramp
         if i < count - 1:
             weights[len(weights) - feather :] *= 1 - ramp
-        spans.append(Span(max(a - margin, 0) // step * step, min(b + margin, length), first, weights))
+        start = min(max(a - margin, 0), length - reads) // step * step
+        spans.append(Span(start, min(max(start + reads, b + margin), length), first, weights))
     return spans
 
 
-def restore_in_tiles(
+def bands_of_tiles(
     restore: Callable[[slice, slice], np.ndarray],
     rows: list[Span],
     cols: list[Span],
     scale: int,
-    quantise: Callable[[np.ndarray], np.ndarray],
     progress: Progress | None = None,
-) -> np.ndarray:
-    """Assemble what ``restore(rows, cols)`` answers for low-resolution slices: float32 (s·h, s·w, C).
+) -> Iterator[np.ndarray]:
+    """Restore tile by tile; yields the photo from top to bottom in bands (h, s·W, C) float32.
 
-    Rows of tiles are finished one after the other and ``quantise``d at once, so that the whole photo is
-    only ever held in its final type. ``progress(done, total)`` is told of every tile.
+    ``restore`` maps two slices of the photo to that part restored, (s·h, s·w, C) float32. A row of tiles is all
+    that is held. ``progress(done, total)`` is told of every tile.
     """
-    result: np.ndarray | None = None
     pending: np.ndarray | None = None  # what the tiles above have already given to this row's first band
     done, total = 0, len(rows) * len(cols)
     for i, row in enumerate(rows):
@@ -84,9 +85,5 @@ def restore_in_tiles(
         if pending is not None:
             strip[: len(pending)] += pending
         end = rows[i + 1].first if i + 1 < len(rows) else row.last
-        pending = strip[end - row.first :]
-        finished = quantise(strip[: end - row.first])
-        if result is None:
-            result = np.empty((rows[-1].last, cols[-1].last, finished.shape[2]), finished.dtype)
-        result[row.first : end] = finished
-    return result
+        pending = strip[end - row.first :].copy()  # a copy, so that the strip itself can be given up
+        yield strip[: end - row.first]

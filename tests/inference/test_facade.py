@@ -15,6 +15,7 @@ from blindsr import images
 from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.inference import machine
 from blindsr.inference.facade import BlindSR
+from blindsr.inference.sources import window_of
 from blindsr.inference.sources import enlarge_alpha, support
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.bicubic import bicubic_kernel
@@ -364,3 +365,72 @@ def test_a_kernel_with_an_empty_rim_counts_by_what_it_holds(non_blind: BlindSR, 
 def test_kernel_width() -> None:
     assert kernel_width(gaussian(25, 1.6)) == pytest.approx(1.6, rel=0.01)
     assert kernel_width(np.pad(np.ones((1, 1)), 3)) == 0
+
+
+# -- large photos ----------------------------------------------------------------------------------------
+
+
+def test_bands_are_the_picture(blind: BlindSR) -> None:
+    """What is handed over piece by piece is what would have been kept, alpha included."""
+    source = images.from_float(scene(100, 90), np.uint8)
+    source = np.concatenate([source, source[..., :1]], axis=2)
+    bands: list[np.ndarray] = []
+    kept = blind.restore(source, 2, tile=40)
+    handed = blind.restore(source, 2, tile=40, into=bands.append)
+    assert len(bands) == 3 and handed.image is None and handed.photo is None
+    assert np.array_equal(np.concatenate(bands), kept.image)
+    assert np.array_equal(handed.kernel, kept.kernel) and handed.tiles == kept.tiles
+
+
+@pytest.mark.parametrize("given", [None, "gaussian:1.6"])
+def test_out_of_memory_halves_the_tile_and_goes_on(blind: BlindSR, monkeypatch, given: str | None) -> None:
+    source = images.from_float(scene(150, 130), np.uint8)
+    smooth = blind.restore(source, 2, given, 0.01, tile=64)
+    forward, refused = blind.model.forward, []
+
+    def narrow(y, *arguments, **options):
+        if y.shape[-1] * y.shape[-2] > 140 * 140:
+            refused.append(y.shape)
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+        return forward(y, *arguments, **options)
+
+    monkeypatch.setattr(blind.model, "forward", narrow)
+    restored = blind.restore(source, 2, given, 0.01)
+    assert refused and restored.tiles > 1 and restored.image.shape == (300, 260, 3)
+    assert np.abs(restored.image.astype(int) - smooth.image).mean() < 1
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory(blind: BlindSR, monkeypatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("expected something else")
+
+    monkeypatch.setattr(blind.model, "forward", broken)
+    with pytest.raises(RuntimeError, match="something else"):
+        blind.restore(images.from_float(scene(40, 40), np.uint8), 2)
+
+
+def test_no_memory_at_all(blind: BlindSR, monkeypatch) -> None:
+    def empty(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(blind.model, "forward", empty)
+    with pytest.raises(BlindSRError, match="not enough memory even for the smallest tile"):
+        blind.restore(images.from_float(scene(40, 40), np.uint8), 2, "gaussian:1.6", 0.01)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_most_textured_window_is_found(dtype: type) -> None:
+    pixels = np.full((210, 333, 3), 90, np.float32) / 255
+    pixels[97:150, 200:260] += np.random.default_rng(0).normal(0, 0.1, (53, 60, 3)).astype(np.float32)
+    rows, cols = window_of(images.from_float(pixels, dtype), 64)
+    assert rows.stop - rows.start == cols.stop - cols.start == 64
+    assert abs(rows.start - 91) <= 16 and abs(cols.start - 198) <= 16
+    whole = window_of(images.from_float(pixels, dtype), 333)
+    assert whole == (slice(0, 210), slice(0, 333))
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 300), (300, 17), (64, 65), (16, 400)])
+def test_windows_of_narrow_photos(height: int, width: int) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 1), dtype=np.uint8)
+    rows, cols = window_of(pixels, 64)
+    assert rows.stop - rows.start == min(height, 64) and cols.stop - cols.start == min(width, 64)

@@ -1,11 +1,11 @@
-"""Tiles: a partition of unity, each pixel restored by its own tile, rows finished in their final type."""
+"""Tiles: a partition of unity, each pixel restored by its own tile, one row of tiles held at a time."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from blindsr.inference.tiling import plan, restore_in_tiles
+from blindsr.inference.tiling import bands_of_tiles, plan
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
@@ -18,7 +18,7 @@ def test_the_weights_add_up_to_one(length: int, core: int, margin: int, scale: i
     total = np.zeros(length * scale)
     for span in spans:
         assert 0 <= span.start * scale <= span.first and span.last <= span.stop * scale <= length * scale
-        assert span.start % step == 0 and span.stop - span.start <= core + 2 * margin + step
+        assert span.start % step == 0 and span.stop - span.start <= core + 2 * margin + 2 * step
         total[span.first : span.last] += span.weights
     assert np.allclose(total, 1, atol=1e-6)
     for before, after in zip(spans, spans[1:]):
@@ -38,37 +38,34 @@ def test_tiles_of_a_local_operation_are_invisible(scale: int, core: int) -> None
     source = np.random.default_rng(0).random((70, 113, 2), dtype=np.float32)
     rows, cols = plan(70, core, 6, scale), plan(113, core, 6, scale)
     told: list[tuple[int, int]] = []
-    heights: list[int] = []
 
     def restore(r: slice, c: slice) -> np.ndarray:
         return source[r, c].repeat(scale, 0).repeat(scale, 1)
 
-    def quantise(strip: np.ndarray) -> np.ndarray:
-        assert strip.dtype == np.float32
-        heights.append(len(strip))
-        return np.rint(strip * 65535).astype(np.uint16)
-
-    result = restore_in_tiles(restore, rows, cols, scale, quantise, lambda *p: told.append(p))
-    expected = np.rint(source.repeat(scale, 0).repeat(scale, 1) * 65535)
-    assert result.dtype == np.uint16 and result.shape == expected.shape
-    assert np.abs(result - expected).max() <= 1
+    bands = list(bands_of_tiles(restore, rows, cols, scale, lambda *p: told.append(p)))
+    assert len(bands) == len(rows) and all(band.dtype == np.float32 for band in bands)
+    np.testing.assert_allclose(np.concatenate(bands), source.repeat(scale, 0).repeat(scale, 1), atol=1e-6)
     count = len(rows) * len(cols)
     assert told == [(i + 1, count) for i in range(count)]
-    assert len(heights) == len(rows) and sum(heights) == 70 * scale
 
 
 def test_neighbours_fade_into_one_another() -> None:
     """Tiles that disagree by one give a ramp, not a step."""
     rows, cols = plan(8, 8, 8, 2), plan(64, 32, 8, 2)
     tiles = iter((0.0, 1.0))
-    result = restore_in_tiles(
-        lambda r, c: np.full(((r.stop - r.start) * 2, (c.stop - c.start) * 2, 1), next(tiles), np.float32),
-        rows,
-        cols,
-        2,
-        lambda strip: strip,
+    bands = bands_of_tiles(
+        lambda r, c: np.full(((r.stop - r.start) * 2, (c.stop - c.start) * 2, 1), next(tiles), np.float32), rows, cols, 2
     )
+    result = np.concatenate(list(bands))
     profile = result[3, :, 0]
     assert profile[0] == 0 and profile[-1] == 1
     assert 0 < np.diff(profile).max() < 0.1 and np.diff(profile).min() >= 0
     assert np.searchsorted(profile, 0.5) == pytest.approx(64, abs=1)
+
+
+def test_tiles_are_of_one_size() -> None:
+    """What was prepared for one tile serves the others; only the last may reach a little further."""
+    spans = plan(1000, 120, 30, 3, step=8)
+    sizes = {s.stop - s.start for s in spans[:-1]}
+    assert len(spans) == 9 and len(sizes) == 1
+    assert 0 <= spans[-1].stop - spans[-1].start - sizes.pop() < 8

@@ -1,0 +1,94 @@
+"""What is known of a photo's blur and noise, and from where."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blindsr.inference.result import Loop
+from blindsr.inference.sources import check_sigma, support
+from blindsr.interfaces import BlindSRError, Grid, Restoration
+from blindsr.kernels.files import parse_kernel, tidy
+from blindsr.ops.fourier import grid_shift
+
+
+@dataclass(frozen=True)
+class Blur:
+    """The ``kernel`` (1, 1, h, w) with the ``shift`` that the grid asks for, and ``sigma`` (1,) in [0, 1]; None for what
+    is not known yet. The sources say where each is from; ``kernel_source`` is None, as is all else, for a model that
+    uses no kernel. ``name``: word or file of a given kernel; ``doubt`` (1,) and ``loops``: of an estimated one."""
+
+    kernel: Tensor | None
+    shift: float
+    sigma: Tensor | None
+    kernel_source: Literal["given", "estimated"] | None
+    sigma_source: Literal["given", "estimated", "classical"] | None
+    name: str | None = None
+    doubt: Tensor | None = None
+    loops: tuple[Loop, ...] = ()
+
+    @property
+    def sought(self) -> bool:
+        """Whether the kernel is still to be found."""
+        return self.kernel is None and self.kernel_source is not None
+
+    def found(self, result: Restoration) -> Blur:
+        """This, completed by what the model found. Once complete it stays: all tiles share it."""
+        if self.loops or result.kernel is None:
+            return self
+        loops = tuple(
+            Loop(
+                i.kernel[0, 0].float().cpu().numpy(), float(i.sigma[0]), None if i.doubt is None else float(i.doubt[0])
+            )
+            for i in result.iterates
+        )
+        doubt = result.iterates[-1].doubt
+        return replace(self, kernel=result.kernel.float(), sigma=result.sigma.float(), doubt=doubt, loops=loops)
+
+
+def known_blur(
+    kernel: np.ndarray | str | os.PathLike[str] | None,
+    sigma: float | None,
+    grid: Grid,
+    scale: int,
+    device: torch.device,
+    finds_kernel: bool,
+) -> Blur:
+    """What the caller knows: a ``kernel``, an array (h, w), words or a file, and ``sigma`` in [0, 1], each or neither.
+
+    Raises BlindSRError for what cannot be used."""
+    if grid not in get_args(Grid):
+        raise BlindSRError(f"grid {grid!r} is not known; use one of {', '.join(get_args(Grid))}")
+    shift = grid_shift(grid, scale)
+    level = None if sigma is None else torch.tensor([check_sigma(sigma)], dtype=torch.float32, device=device)
+    how: Literal["given", "estimated"] = "estimated" if level is None else "given"
+    if kernel is None:
+        return Blur(None, shift, level, "estimated", how) if finds_kernel else Blur(None, shift, None, None, None)
+    if isinstance(kernel, (str, os.PathLike)):
+        name = os.fspath(kernel).strip()
+        array = parse_kernel(name, scale)
+        if name.lower() == "bicubic":
+            shift = 0.0  # that kernel holds the offset of the centre grid itself
+    else:
+        name, array = "array", tidy(kernel, "the kernel")
+    k = torch.from_numpy(array)[None, None].to(device, torch.float32)
+    return Blur(k, shift, level, "given", how, name)
+
+
+def check_fits(blur: Blur, size: tuple[int, int], kernel_size: tuple[int, int] | None, boundary: str) -> None:
+    """Raise BlindSRError where the kernel is larger than the result, of ``size`` (H, W)."""
+    height, width = size
+    h, w = kernel_size or (1, 1)
+    if boundary != "reflect" and (h > height or w > width):
+        raise BlindSRError(f"the kernel ({h}×{w}) is larger than the result ({height}×{width}); use boundary reflect")
+    if blur.kernel is not None:
+        h, w = support(blur.kernel[0, 0].cpu().numpy())
+        if h > height or w > width:
+            raise BlindSRError(
+                f"the kernel ({h}×{w}) is larger than the result ({height}×{width}); give a smaller one"
+            )

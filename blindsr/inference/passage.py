@@ -1,0 +1,163 @@
+"""One photo's passage through a model: its blur is found once, then it is restored whole or in tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blindsr import images
+from blindsr.alternating import AlternatingSR
+from blindsr.estimators.noise import estimate_noise
+from blindsr.inference import machine, tiling
+from blindsr.inference.blur import Blur
+from blindsr.inference.boundary import MARGIN, Boundary, Padded, alignment, pad
+from blindsr.inference.sources import MAX_SIGMA, to_tensor, window_of
+from blindsr.interfaces import BlindSRError, Estimate
+
+ESTIMATION_SIDE = 1024  # high-resolution pixels of the window that an estimate alone looks at
+SPECTRUM_SIDE = 2048  # low-resolution pixels of the window that the first estimate is made from
+SMALLEST_TILE = 32
+
+
+class Passage:
+    """``photo`` on its way to ``scale`` times its size. ``blur`` holds what is known, and more as it is found;
+    ``boundary`` and ``tiles`` say in the end how it was done."""
+
+    def __init__(
+        self, model: AlternatingSR, device: torch.device, photo: images.Photo, scale: int, blur: Blur, boundary: Boundary
+    ):
+        self.model, self.device = model, device
+        self.photo, self.scale, self.blur, self.boundary = photo, scale, blur, boundary
+        self.multiple = getattr(getattr(model.restorer, "prior", None), "multiple", 1)
+        self.tiles = 0
+        self._first: Estimate | None = None
+
+    # -- blur and noise ----------------------------------------------------------------------------------
+
+    def complete_noise(self) -> None:
+        """With a kernel and no noise level: the model's estimate of it, or that of wavelets."""
+        if self.blur.kernel is None or self.blur.sigma is not None:
+            return
+        if self.model.initial is not None:
+            level, how = self.first().sigma, "estimated"
+        else:
+            level, how = estimate_noise(self._tensor(*window_of(self.photo.pixels, SPECTRUM_SIDE))), "classical"
+        self.blur = replace(self.blur, sigma=level.float().clamp(0, MAX_SIGMA), sigma_source=how)
+
+    def first(self) -> Estimate:
+        """The first estimate, from the photo as it is: padding would weaken its noise and bend its spectrum."""
+        if self._first is None:
+            y = self._tensor(*window_of(self.photo.pixels, SPECTRUM_SIDE))
+            self._first = self.model.first_estimate(y, self.scale)
+        return self._first
+
+    def estimate(self) -> None:
+        """Find the blur on the most textured part of the photo, or on all of it where it is small."""
+        affordable = int(machine.affordable_pixels(self.model.restorer, self.device) ** 0.5)
+        side = max(min(ESTIMATION_SIDE, affordable) // self.scale - 2 * self.reach, SMALLEST_TILE)
+        self.first()
+        while True:
+            boundary = "reflect" if max(self.size) > side else self.boundary  # a window's borders are not the photo's
+            try:
+                self.blur = self.blur.found(self._run(self._tensor(*window_of(self.photo.pixels, side)), boundary)[1])
+                return
+            except Exception as error:
+                if not machine.is_out_of_memory(error) or side <= SMALLEST_TILE:
+                    raise
+            side = max(min(side, max(self.size)) // 2, SMALLEST_TILE)
+
+    # -- sizes -------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the photo."""
+        return self.photo.pixels.shape[:2]
+
+    @property
+    def kernel_size(self) -> tuple[int, int] | None:
+        """None where the model uses no kernel."""
+        if self.blur.kernel is not None:
+            return self.blur.kernel.shape[-2], self.blur.kernel.shape[-1]
+        return (self.model.basis.size,) * 2 if self.model.finds_kernel else None
+
+    @property
+    def reach(self) -> int:
+        """Low-resolution pixels around a tile that its result depends on."""
+        radius = max(self.kernel_size or (0,)) // 2
+        return -(-radius // self.scale) + tiling.PRIOR_MARGIN
+
+    def core(self) -> int:
+        """Side of the tiles that memory asks for; the whole photo where it can be had."""
+        pixels = machine.affordable_pixels(self.model.restorer, self.device)
+        around = 2 * (self.reach + MARGIN)
+        if (self.size[0] + around) * (self.size[1] + around) * self.scale**2 <= pixels:
+            return max(self.size)
+        return max(int(pixels**0.5) // self.scale - 2 * around, SMALLEST_TILE)
+
+    # -- restoring ---------------------------------------------------------------------------------------
+
+    def bands(self, core: int, progress: tiling.Progress | None) -> Iterator[np.ndarray]:
+        """The restored photo from top to bottom, (h, s·W, C) of its own depth, from tiles of ``core`` pixels a side."""
+        rows, cols = self._plan(*self.size, core)
+        self.tiles = len(rows) * len(cols)
+        if self.tiles > 1:
+            self._prepare_tiles()
+        for band in tiling.bands_of_tiles(self._tile, rows, cols, self.scale, progress):
+            yield images.from_float(band, self.photo.pixels.dtype)
+
+    def _plan(self, height: int, width: int, core: int) -> tuple[list[tiling.Span], list[tiling.Span]]:
+        step = alignment(self.scale, self.multiple)
+        rows, cols = (tiling.plan(n, core, self.reach, self.scale, step) for n in (height, width))
+        return rows, cols
+
+    def _prepare_tiles(self) -> None:
+        """What all tiles share must be known before the first."""
+        if self.blur.sought:
+            self.estimate()
+        self.boundary = "reflect"  # inside the photo nothing else is right
+
+    def _tile(self, rows: slice, cols: slice) -> np.ndarray:
+        """One tile (s·h, s·w, C) float32. Where memory does not suffice it is halved, and the work goes on."""
+        try:
+            return self._restored(rows, cols)
+        except Exception as error:
+            if not machine.is_out_of_memory(error):
+                raise
+        height, width = rows.stop - rows.start, cols.stop - cols.start
+        core = max(height, width) // 2
+        if core < SMALLEST_TILE:
+            raise BlindSRError("not enough memory even for the smallest tile: close other programs")
+        machine.forget_cached(self.device)
+        self._prepare_tiles()
+        inner_rows, inner_cols = self._plan(height, width, core)
+        self.tiles += len(inner_rows) * len(inner_cols) - 1
+
+        def part(r: slice, c: slice) -> np.ndarray:
+            return self._tile(
+                slice(rows.start + r.start, rows.start + r.stop), slice(cols.start + c.start, cols.start + c.stop)
+            )
+
+        return np.concatenate(list(tiling.bands_of_tiles(part, inner_rows, inner_cols, self.scale)))
+
+    def _restored(self, rows: slice, cols: slice) -> np.ndarray:
+        padded, result = self._run(self._tensor(rows, cols), self.boundary)
+        self.blur = self.blur.found(result)
+        x = padded.crop(result.x, self.scale)
+        if self.photo.pixels.shape[2] == 1:
+            x = x.mean(1, keepdim=True)
+        return x[0].permute(1, 2, 0).float().cpu().numpy()
+
+    def _run(self, y: Tensor, boundary: Boundary):
+        """``y`` padded, and the restoration of that."""
+        blur = self.blur
+        padded: Padded = pad(y, self.scale, self.kernel_size, boundary, self.multiple)
+        first = self.first() if blur.sought else None
+        return padded, self.model(padded.y, self.scale, blur.kernel, blur.sigma, blur.shift, first, doubt=blur.doubt)
+
+    def _tensor(self, rows: slice, cols: slice) -> Tensor:
+        """A piece of the photo; the whole is never held as floats."""
+        return to_tensor(self.photo.pixels[rows, cols], self.device)

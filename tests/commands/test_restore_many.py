@@ -1,0 +1,166 @@
+"""Many photos: a run that was stopped goes on, one bad file stops nothing, several processes share the work."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from blindsr import images
+from blindsr.cli import main
+from blindsr.commands.manifest import Manifest, content_hash
+from blindsr.commands.sink import BandSink
+from blindsr.evaluation.jsonl import read_lines
+
+
+@pytest.fixture
+def photos(tmp_path: Path, pixels: np.ndarray) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(5):
+        Image.fromarray(np.roll(pixels, 3 * i, axis=1)).save(folder / f"p{i}.png")
+    return folder
+
+
+@pytest.fixture
+def restore(small_model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Runs the command on the folder; answers exit code, standard output and lines of standard error."""
+
+    def run(*options: object) -> tuple[int, str, list[str]]:
+        words = ["restore", photos, "--scale", 2, "--model", small_model, "--out", tmp_path / "out", *options]
+        code = main([str(word) for word in words])
+        told = capsys.readouterr()
+        return code, told.out, told.err.splitlines()
+
+    return run
+
+
+def done(out: Path) -> list[str]:
+    lines = [line for path in out.glob("manifest*.jsonl") for line in read_lines(path)]
+    return sorted(line["result"] for line in lines if line.get("state") == "done")
+
+
+def test_a_second_run_does_what_is_left(restore, photos, tmp_path) -> None:
+    out = tmp_path / "out"
+    assert restore()[0] == 0
+    times = {p.name: p.stat().st_mtime_ns for p in out.glob("*.png")}
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(photos / "late.png")
+    code, said, _ = restore()
+    assert code == 0 and "1 photo restored" in said and "5 photos were restored already" in said
+    assert all((out / name).stat().st_mtime_ns == when for name, when in times.items())
+    assert done(out) == sorted([*(f"p{i}_x2.png" for i in range(5)), "late_x2.png"])
+
+
+def test_other_content_or_settings_are_not_taken_for_done(restore, photos, pixels) -> None:
+    restore()
+    Image.fromarray(pixels[::-1]).save(photos / "p1.png")
+    code, said, errors = restore()
+    assert code == 2 and "4 photos were restored already" in said
+    assert len(errors) == 2 and "p1_x2.png exists: add --overwrite" in errors[0]
+    code, said, errors = restore("--sigma", 3)
+    assert code == 2 and len(errors) == 6 and "already" not in said
+    assert restore("--sigma", 3, "--overwrite")[0] == 0
+    code, said, _ = restore("--sigma", 3)
+    assert code == 0 and "5 photos were restored already" in said
+
+
+def test_a_run_killed_between_two_files_goes_on(restore, tmp_path) -> None:
+    """The picture is there and the record is not: what only a kill can leave."""
+    out = tmp_path / "out"
+    restore()
+    lines = (out / "manifest.jsonl").read_text().splitlines()
+    (out / "manifest.jsonl").write_text("\n".join(li for li in lines if "p3" not in li or "begun" in li) + '\n{"res')
+    (out / "p3_x2.json").unlink()
+    code, said, _ = restore()
+    assert code == 0 and "1 photo restored" in said and "4 photos were restored already" in said
+    assert (out / "p3_x2.json").exists() and len(done(out)) == 5
+
+
+def test_a_result_that_was_removed_is_made_again(restore, tmp_path) -> None:
+    restore()
+    (tmp_path / "out" / "p2_x2.png").unlink()
+    code, said, _ = restore()
+    assert code == 0 and "1 photo restored" in said and (tmp_path / "out" / "p2_x2.png").exists()
+
+
+def test_one_bad_photo_stops_nothing(restore, photos, tmp_path) -> None:
+    (photos / "p2.png").write_bytes((photos / "p2.png").read_bytes()[:100])
+    code, said, errors = restore()
+    assert code == 2 and "4 photos restored" in said and str(photos / "p2.png") in errors[0]
+    assert not list((tmp_path / "out").glob("p2*")) and not list((tmp_path / "out").glob(".*"))
+
+
+def test_processes_share_the_photos(restore, photos, tmp_path, monkeypatch) -> None:
+    """Every photo is done by one process, whatever the others have done already."""
+    for rank in (1, 0, 2):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "3")
+        assert restore()[0] == 0
+    out = tmp_path / "out"
+    assert done(out) == [f"p{i}_x2.png" for i in range(5)]
+    assert len(list(out.glob("manifest.*.jsonl"))) == 3
+    monkeypatch.setenv("RANK", "1")
+    code, said, _ = restore()
+    assert code == 0 and "2 photos were restored already" in said
+
+
+def test_a_process_with_an_error_waits_for_the_others(tmp_path) -> None:
+    """Else torchrun would end those that still work."""
+    mine, other = (Manifest(tmp_path, dict, rank, 2) for rank in (0, 1))
+    waiting = threading.Thread(target=mine.wait_for_all, daemon=True)
+    waiting.start()
+    time.sleep(0.3)
+    assert waiting.is_alive()
+    other.wait_for_all()
+    waiting.join(5)
+    assert not waiting.is_alive()
+
+
+def test_the_bands_of_one_photo_in_another_format(restore, tmp_path) -> None:
+    assert restore("--format", "tif", "--tile", 32)[0] == 0
+    assert images.read(tmp_path / "out" / "p0_x2.tif").pixels.shape == (48, 60, 3)
+    assert json.loads((tmp_path / "out" / "p0_x2.json").read_text())["output"].endswith("p0_x2.tif")
+
+
+def test_a_large_photo_shows_its_middle(restore, photos, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("blindsr.commands.pictures.LARGEST", 40)
+    assert restore("--compare", "--tile", 32)[0] == 0
+    assert Image.open(tmp_path / "out" / "p0_x2_compare.png").height < 250
+
+
+def test_the_hash_is_of_the_content(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x" * 3_000_000)
+    (tmp_path / "b").write_bytes(b"x" * 3_000_000)
+    assert content_hash(tmp_path / "a") == content_hash(tmp_path / "b") != content_hash(Path(__file__))
+
+
+class TestSink:
+    @pytest.fixture
+    def like(self, pixels: np.ndarray) -> images.Photo:
+        return images.Photo(pixels)
+
+    def test_a_disk_that_fills_up_is_told_to_whoever_restores(self, like, tmp_path, monkeypatch) -> None:
+        def full(stream, bands, *_: object) -> None:
+            next(iter(bands))
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("blindsr.images.bands.write_png", full)
+        sink = BandSink(tmp_path / "p.png", (400, 30, 3), like, False)
+        with pytest.raises(images.ImageError, match="free some space"):
+            for _ in range(100):
+                sink.put(like.pixels[:4])
+        assert not list(tmp_path.iterdir())
+
+    def test_what_is_given_up_leaves_nothing(self, like, tmp_path) -> None:
+        sink = BandSink(tmp_path / "p.png", (24, 30, 3), like, False)
+        sink.put(like.pixels[:10])
+        sink.give_up()
+        assert not list(tmp_path.iterdir())
+        with pytest.raises(images.ImageError, match="exists already"):
+            (tmp_path / "q.png").touch()
+            BandSink(tmp_path / "q.png", (24, 30, 3), like, False)
