@@ -9,17 +9,20 @@ import torch
 from torch import Tensor
 
 from blindsr import registry
+from blindsr.interfaces import BlindSRError
 from blindsr.training.adversarial import AdversarialConfig, Critic
 from blindsr.training.distributed import Processes
 from blindsr.training.objective import autocast
-from blindsr.training.perceptual import PerceptualLoss
+from blindsr.training.perceptual import SMALLEST, PerceptualLoss
 
 
 class Adversary:
-    """Gives the restorer its adversarial ``terms`` and learns from what the restorer makes."""
+    """Gives the restorer its adversarial ``terms`` and learns from what the restorer makes; ``skipped`` counts the
+    steps of the critic that were not finite."""
 
     def __init__(self, config: AdversarialConfig, precision: str, clip: float, processes: Processes):
         self.config, self.precision, self.clip = config, precision, clip or math.inf
+        self.processes, self.skipped = processes, 0
         self.critic = Critic(registry.build(config.discriminator), config.kind).to(processes.device)
         self.engine = processes.wrap(self.critic)
         self.optimizer = torch.optim.Adam(self.critic.parameters(), config.learning_rate, (0.9, 0.99))
@@ -31,6 +34,16 @@ class Adversary:
         if self.perceptual is not None:
             return f"perceptual loss: VGG-19 features, weights of {self.config.vgg}"
         return "perceptual loss: features of the discriminator stand in, for adversarial.vgg names no VGG-19 weights"
+
+    def check_size(self, side: int) -> None:
+        """Raises BlindSRError where pictures of ``side`` pixels a side are too small to be judged."""
+        judges = {f"{registry.name_of(self.config.discriminator)} discriminator": self.critic.discriminator.smallest}
+        if self.perceptual is not None:
+            judges["perceptual loss"] = SMALLEST
+        for judge, smallest in judges.items():
+            if side < smallest:
+                cure = f"raise data.patch and data.patch_lr so that every scale has {smallest}"
+                raise BlindSRError(f"patches of {side} pixels are too small for the {judge}; {cure}")
 
     def terms(self, x: Tensor, true: Tensor, step: int) -> dict[str, Tensor]:
         """What the restorer's loss gains, weighted, for its pictures ``x`` (B, 3, H, W) of the ``true`` ones."""
@@ -45,8 +58,9 @@ class Adversary:
                 terms["perceptual"] = config.perceptual * self.perceptual(x, true)
         return terms
 
-    def learn(self, x: Tensor, true: Tensor, factor: float) -> Tensor:
-        """One step of the critic, the learning rate times ``factor``; answers its loss. Not if that is not finite."""
+    def learn(self, x: Tensor, true: Tensor, factor: float) -> dict[str, float]:
+        """One step of the critic, the learning rate times ``factor``; what there is to log of it. A step whose loss or
+        gradient is not finite changes nothing and is counted."""
         for group in self.optimizer.param_groups:
             group["lr"] = factor * self.config.learning_rate
         self.optimizer.zero_grad(set_to_none=True)
@@ -54,13 +68,19 @@ class Adversary:
             loss = self.engine(x, true)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.critic.parameters(), self.clip)
-        if torch.isfinite(norm):
-            self.optimizer.step()
-        return loss.detach()
+        # A logit may overflow and its gradient be finite; and the loss is this process's, they must decide alike.
+        mean, broken = self.processes.means([loss, ~torch.isfinite(loss + norm)])
+        if broken:
+            self.skipped += 1
+            return {"critic_skipped": self.skipped}
+        self.optimizer.step()
+        return {"critic": mean, "critic_skipped": self.skipped}
 
     def state(self) -> dict[str, Any]:
-        return {"critic": self.critic.state_dict(), "critic_optimizer": self.optimizer.state_dict()}
+        optimizer = self.optimizer.state_dict()
+        return {"critic": self.critic.state_dict(), "critic_optimizer": optimizer, "critic_skipped": self.skipped}
 
     def load(self, state: dict[str, Any]) -> None:
         self.critic.load_state_dict(state["critic"])
         self.optimizer.load_state_dict(state["critic_optimizer"])
+        self.skipped = state.get("critic_skipped", 0)  # states of earlier versions do not say

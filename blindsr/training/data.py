@@ -11,6 +11,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,26 +113,32 @@ class _Steps(Dataset):
     def __init__(self, source: BatchSource):
         self.source = source
 
-    def __getitem__(self, step: int) -> Batch | BlindSRError:
+    def __getitem__(self, step: int) -> dict[str, Any] | BlindSRError:
         try:
-            return self.source.batch(step)
+            return vars(self.source.batch(step))  # a mapping: the loader looks for tensors to pin in it
         except BlindSRError as error:  # one line; raised in a loader process it would arrive as a long traceback
             return error
 
 
-def stream(source: BatchSource, first: int, workers: int) -> Iterator[Batch]:
-    """The batches of steps ``first``, ``first`` + 1, …, made ahead by ``workers`` processes (0: here, when asked)."""
+def stream(source: BatchSource, first: int, workers: int, pin: bool = False) -> Iterator[Batch]:
+    """The batches of steps ``first``, ``first`` + 1, …, made ahead by ``workers`` processes (0: here, when asked). With
+    ``pin`` those made ahead lie in page-locked memory, which a GPU copies from while it works."""
     if not workers:
         yield from map(source.batch, count(first))
     loader = DataLoader(
-        _Steps(source), batch_size=None, sampler=count(first), num_workers=workers, worker_init_fn=_begin_worker
+        _Steps(source),
+        batch_size=None,
+        sampler=count(first),
+        num_workers=workers,
+        pin_memory=pin,
+        worker_init_fn=_begin_worker,
     )
     batches = iter(loader)
     try:
-        for batch in batches:
-            if isinstance(batch, BlindSRError):
-                raise batch
-            yield batch
+        for made in batches:
+            if isinstance(made, BlindSRError):
+                raise made
+            yield Batch(**made)
     finally:
         batches._shutdown_workers()  # they heed no signal, and Python would wait for them at its end
 
@@ -141,19 +148,28 @@ def _begin_worker(_: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def validation_batches(config: DataConfig, photos: Photos) -> list[Batch]:
+def validation_batches(config: DataConfig, photos: Photos, report=print) -> list[Batch]:
     """One batch per scale, and per part of a mixed degradation: the middles of the held-back photos under kernels and
-    noise levels that are the same for every run, whatever its seed."""
+    noise levels that are the same for every run, whatever its seed. Photos too small for that are told once."""
     side = config.validation_patch // 12 * 12  # a multiple of every scale
     batches = []
+    asked: list[int] = []  # pixels a side
     for degradation in registry.build(config.degradation).parts():
         for scale in dict.fromkeys(config.scales):
             whole = side + 2 * degradation.margin(scale) * scale
+            asked.append(whole)
             crops = [c for c in (middle(photos, i, whole) for i in range(len(photos))) if c is not None]
             if not crops:
-                raise BlindSRError(f"no held-back photo is readable and at least {whole} pixels a side")
+                cure = "lower data.validation_patch"
+                raise BlindSRError(f"no held-back photo is readable and at least {whole} pixels a side; {cure}")
             rng = np.random.default_rng((0, 1_000_000_007, scale))
             batches.append(degradation.batch(torch.from_numpy(np.stack(crops)), scale, rng))
+    sizes = {i: photos.size(i) for i in range(len(photos))}
+    small = [photos.name(i) for i, size in sizes.items() if size is not None and min(size) < max(asked)]
+    if small:
+        needed, names = " to ".join(str(n) for n in sorted({min(asked), max(asked)})), ", ".join(small)
+        cure = "lower data.validation_patch to have them in"
+        report(f"left out of validation, or of some scales, which take {needed} pixels a side: {names}; {cure}")
     return batches
 
 

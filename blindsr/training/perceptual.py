@@ -24,6 +24,7 @@ BLOCKS = ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4))  # channels, convolut
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB
 LAYERS = {"conv1_2": 0.1, "conv2_2": 0.1, "conv3_4": 1.0, "conv4_4": 1.0, "conv5_4": 1.0}
 """The weights with which BSRGAN was trained."""
+SMALLEST = 16  # pixels a side: four poolings before the last layer
 CURE = "name torchvision's vgg19 state_dict (.pth or .safetensors), or leave vgg empty to match features instead"
 
 
@@ -101,8 +102,8 @@ class PerceptualLoss(nn.Module):
         return found
 
     def forward(self, x: Tensor, reference: Tensor) -> Tensor:
-        """The distance of ``x`` from ``reference``, both (B, 3, H, W), RGB in [0, 1] and at least 16 pixels a side;
-        ``reference`` gets no gradient."""
+        """The distance of ``x`` from ``reference``, both (B, 3, H, W), RGB in [0, 1] and at least SMALLEST pixels a
+        side; ``reference`` gets no gradient."""
         with torch.no_grad():
             wanted = self.features(reference)
         terms = zip(sorted(self.weights), self.features(x), wanted)

@@ -18,10 +18,11 @@ class DataConfig:
     """``folders`` of sharp photos of any size, or stores that ``blindsr pack`` made, without those whose names match
     a pattern in ``exclude`` (``*`` and ``?`` allowed). ``validation`` of them, evenly spaced, are held back; of each
     the middle ``validation_patch`` pixels serve. A batch has ``batch`` samples of one scale, and of ``scales`` one that
-    stands there twice is drawn twice as often; the side of a sample is ``patch`` high-resolution pixels, or ``patch_lr`` low-resolution ones where that is smaller. With ``context`` above 0
-    the first estimate is made from that many high-resolution pixels around the patch (or ``context_lr``
-    low-resolution ones) under the same kernel and noise level, as it is from a whole photo in use. ``workers``
-    processes make the batches ahead (0: none, the trainer makes them itself)."""
+    stands there twice is drawn twice as often; the side of a sample is ``patch`` high-resolution pixels, or
+    ``patch_lr`` low-resolution ones where that is smaller. With ``context`` above 0 the first estimate is made from
+    that many high-resolution pixels around the patch (or ``context_lr`` low-resolution ones) under the same kernel and
+    noise level, as it is from a whole photo in use. ``workers`` processes make the batches ahead (0: none, the trainer
+    makes them itself)."""
 
     folders: tuple[str, ...]
     degradation: Any = field(metadata={"parse": registry.parse_component("degradation")})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,16 @@ import torch
 
 from blindsr.atomic import whole_file
 from blindsr.interfaces import BlindSRError
+
+FILES = ("state.pt", "calm.pt", "model.safetensors", "log.jsonl", "curves.png")
+
+
+def clear(folder: Path) -> None:
+    """Remove what a killed run has left half-written in its ``folder``: of the files it writes itself, no others."""
+    for pattern in (*(f".{name}.????????.part" for name in FILES), "pictures/.[0-9]*.png.????????.part"):
+        for left in folder.glob(pattern):
+            with suppress(OSError):  # it is in nobody's way
+                left.unlink()
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -27,13 +38,11 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
 
 def keep(state: Path, kept: Path) -> None:
     """``kept`` becomes what ``state`` is now; ``state`` may then be replaced."""
-    part = kept.with_name(f".{kept.name}.part")
-    part.unlink(missing_ok=True)
-    try:
-        os.link(state, part)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(state, part)
-    os.replace(part, kept)
+    with whole_file(kept) as part:
+        try:
+            os.link(state, part)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(state, part)
 
 
 def load_state(path: Path) -> dict[str, Any]:

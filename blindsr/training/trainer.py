@@ -21,14 +21,13 @@ from blindsr.interfaces import Batch, BlindSRError
 from blindsr.training.adversary import Adversary
 from blindsr.training.data import BatchSource, split, stream, validation_batches
 from blindsr.training.distributed import Processes
-from blindsr.training.log import Log, draw_curves
-from blindsr.training.objective import Objective, autocast, check_sizes
-from blindsr.training.pictures import draw_pictures
+from blindsr.training.examine import Examiner
+from blindsr.training.log import Log
+from blindsr.training.objective import Objective, check_sizes
 from blindsr.training.settings import PARTS, ScheduleConfig, TrainConfig
 from blindsr.training.start import compile_prior, start_from
-from blindsr.training.state import keep, load_state, save_state
-from blindsr.training.validation import validate
-from blindsr.training.watch import BLANK, Watch
+from blindsr.training.state import clear, keep, load_state, save_state
+from blindsr.training.watch import Watch, comparable
 
 
 def learning_rate_factor(schedule: ScheduleConfig, progress: float, step: int) -> float:
@@ -53,15 +52,16 @@ class Trainer:
     weights, which is what one uses), log.jsonl, curves.png and pictures/. Of several ``processes`` the first writes."""
 
     def __init__(self, config: TrainConfig, out: Path, resume: bool = True, processes: Processes | None = None):
-        self.config, self.out = config, out
+        self.config, self.out, self.resolved = config, out, json.dumps(registry.as_mapping(config))
         self.processes = processes or Processes.join(config.device)
         self.report = tell if self.processes.leads else silence
         training, held = split(config.data, self.report)
         self.source = BatchSource(config.data, training, config.seed, self.processes.rank, self.processes.world)
-        self.checks = validation_batches(config.data, held)
+        checks = validation_batches(config.data, held, self.report)
         torch.manual_seed(config.seed)  # initial weights alone depend on it
         self.model = new_model(config.model)
-        resume = (resume or self.processes.restarted) and (out / "state.pt").exists()
+        (found,) = self.processes.sum([(out / "state.pt").exists()])  # a shared folder may show it late to some
+        resume = (resume or self.processes.restarted) and found > 0
         started = [] if resume else start_from(self.model, config.start_from)
         self.trained = [name for name in PARTS if name in (*started, *config.train)]
         check_sizes(config, self.model, self.source)
@@ -77,15 +77,18 @@ class Trainer:
         self.adversary: Adversary | None = None
         if config.adversarial:
             self.adversary = Adversary(config.adversarial, config.precision, o.clip, self.processes)
+            self.adversary.check_size(min(config.data.side(s) for s in config.data.scales))
         self.step, self.elapsed, self.skipped, self.validated, self.saved = 0, 0.0, 0, 0, -1
         self.watch, self.retreats = Watch(config.watch), 0
         if self.processes.leads:
             out.mkdir(parents=True, exist_ok=True)
+            clear(out)
         if resume:
             self._load()
         self.log = Log(out, self.step, config.tensorboard) if self.processes.leads else None
+        self.examine = Examiner(config, checks, out, self.log, self.report) if self.log else None
         if config.compile:
-            compile_prior(self.model)
+            compile_prior(self.model, self.report)
         self.engine = self.processes.wrap(Objective(self.model, config))
         if self.adversary:
             self.report(self.adversary.remark)
@@ -107,22 +110,20 @@ class Trainer:
         total = loss + sum(terms.values())
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.config.optimizer.clip or math.inf)
-        # Gradients are those of all processes, the loss is this one's: they must decide alike.
-        told, broken = self.processes.sum([float(loss.detach()), float(not torch.isfinite(total))])
-        finite = bool(torch.isfinite(norm)) and not broken
-        if finite:
+        # Gradients are those of all processes, the losses are each one's own: they must decide alike.
+        scalars = {"loss": loss, "norm": norm} | terms
+        broken, *means = self.processes.means([~torch.isfinite(total + norm), *scalars.values()])
+        told = dict(zip(scalars, means)) | {"learning_rate": factor * self.config.optimizer.learning_rate}
+        if broken:
+            self.skipped += 1
+        else:
             self.optimizer.step()
             self._update_average()
             if self.adversary:
-                terms["critic"] = self.adversary.learn(x.detach(), batch.x, factor)
-        else:
-            self.skipped += 1
+                told |= self.adversary.learn(x.detach(), batch.x, factor)
         self.step += 1
-        mean = told / self.processes.world
-        self.watch.note(mean, finite)
-        rate = factor * self.config.optimizer.learning_rate
-        extra = {name: float(value.detach()) for name, value in terms.items()}
-        return {"loss": mean, "norm": float(norm), "learning_rate": rate} | extra
+        self.watch.note(told["loss"], not broken)
+        return told
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -154,7 +155,8 @@ class Trainer:
         try:
             if self.saved < 0:
                 self.save()  # something to fall back to
-            with closing(stream(self.source, self.step, self.config.data.workers)) as batches:
+            pin = self.processes.device.type == "cuda"
+            with closing(stream(self.source, self.step, self.config.data.workers, pin)) as batches:
                 stop = self._loop(batches, bar, signals)
             if not stop:
                 self._validate()
@@ -207,25 +209,8 @@ class Trainer:
         if self.validated == self.step:
             return
         self.validated = self.step
-        if not self.processes.leads:
-            return
-        restores = set(self.config.train) != {"initial"}
-        natural = self.config.adversarial is not None and self.config.data.validation_patch >= 192
-        report, shown = validate(self.average, self.checks, self.autocast, restores, natural)
-        self.log.write(step=self.step, validation=report)
-        draw_curves(self.out)
-        if restores:
-            draw_pictures(self.out / "pictures" / f"{self.step:06d}.png", shown)
-        self.report(f"step {self.step}: " + ", ".join(f"{name} {value:.3f}" for name, value in report.items()))
-        blank = [name for name, value in report.items() if name.endswith("contrast") and value < BLANK]
-        if blank:
-            alarm = f"the restored validation pictures are nearly blank ({', '.join(blank)}); see pictures/"
-            self.log.write(step=self.step, alarm=alarm)
-            self.report(f"ALARM at step {self.step}: {alarm}")
-
-    def autocast(self):
-        """The precision of the networks."""
-        return autocast(self.config.precision, self.processes.device)
+        if self.examine:
+            self.examine(self.average, self.step)
 
     def _retreat(self) -> None:
         """Back to the weights of the last checkpoint, with a lower learning rate; steps are not counted back."""
@@ -263,7 +248,7 @@ class Trainer:
         if proven:  # the last checkpoint has been followed by calm steps: the one to fall back to
             keep(self.out / "state.pt", self.out / "calm.pt")
         state = {
-            "config": json.dumps(registry.as_mapping(self.config)),
+            "config": self.resolved,
             "step": self.step,
             "elapsed": self.elapsed,
             "skipped": self.skipped,
@@ -304,3 +289,6 @@ class Trainer:
         self.skipped, self.validated, self.saved = state["skipped"], state["validated"], self.step
         self.trained, self.retreats = state["trained"], state["retreats"]
         self.watch.load(state["watch"])
+        if not comparable(json.loads(state["config"]), json.loads(self.resolved)):
+            self.watch.forget()
+            self.report("options on which the loss depends have changed: the watch learns its level anew")

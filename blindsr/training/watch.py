@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import Tensor
 
 BLANK = 0.1  # a restored picture with a smaller share of the contrast of the true one is no picture
+LEVEL = ("model", "data", "loss", "train", "true_kernel")  # the options on which the level of the loss depends
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,20 @@ class Watch:
     def _risen(self) -> float:
         return self.pulse.fast - self.pulse.slow if self.pulse.seen > self.config.after else 0.0
 
+    def forget(self) -> None:
+        """The level of the loss has another meaning from now on."""
+        self.pulse = Pulse()
+
     def state(self) -> dict[str, float]:
         return asdict(self.pulse)
 
     def load(self, state: dict[str, float]) -> None:
         self.pulse = Pulse(**state)
+
+
+def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether losses under two resolved training configurations may be compared."""
+    return all(a.get(option) == b.get(option) for option in LEVEL)
 
 
 def contrast(x: Tensor, true: Tensor) -> float:

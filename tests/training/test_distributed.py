@@ -1,15 +1,22 @@
 """Two processes on one run: the same gradients as one, the same samples, and a life after a death."""
 
 import json
+import multiprocessing
+import os
 import subprocess
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from blindsr.evaluation.jsonl import read_lines
-from blindsr.training.data import BatchSource
+from blindsr.interfaces import BlindSRError
+from blindsr.training.data import BatchSource, split
+from blindsr.training.distributed import Processes, agree
 from blindsr.training.trainer import Trainer
 
 GRADIENTS = """
@@ -25,8 +32,9 @@ trainer = Trainer(config, Path(out), processes=processes)
 step = trainer.optimizer.step
 trainer.optimizer.step = lambda: None
 trainer.train_step()
+Path(out).mkdir(exist_ok=True)
+torch.save(list(trainer.model.buffers()), Path(out) / f"buffers{processes.rank}.pt")
 if processes.leads:
-    Path(out).mkdir(exist_ok=True)
     torch.save([p.grad for p in trainer.weights], Path(out) / "gradients.pt")
 processes.sum([0])
 processes.leave()
@@ -68,6 +76,8 @@ def test_gradients_of_two_processes_equal_those_of_one_with_twice_the_batch(name
     # Not the exit status: gloo's threads may abort a process that has done its work and is leaving.
     assert (tmp_path / "two" / "gradients.pt").exists(), done.stderr[-3000:]
     two = torch.load(tmp_path / "two" / "gradients.pt", weights_only=True)
+    buffers = [torch.load(tmp_path / "two" / f"buffers{rank}.pt", weights_only=True) for rank in range(2)]
+    assert all(torch.equal(a, b) for a, b in zip(*buffers)), "nobody sends them round"
 
     one = Trainer(toy(photos, name, *more, "data.batch=4"), tmp_path / "one")
     one.optimizer.step = lambda: None
@@ -103,11 +113,50 @@ def test_a_killed_process_is_restarted_and_the_run_ends_as_if_nothing_had_happen
             assert torch.equal(killed[name][key], value), key
 
 
+def come(rank: int, restarts: int, port: int, told) -> None:
+    """What torchrun would start, on the machine whose agent has counted so many restarts."""
+    os.environ.update(LOCAL_RANK="0", RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    os.environ.update(TORCHELASTIC_USE_AGENT_STORE="True", TORCHELASTIC_RESTART_COUNT=str(restarts))
+    processes = Processes.join("cpu")
+    told.put((processes.rank, processes.sum([1]), processes.means([torch.tensor(rank)]), processes.restarted))
+    os._exit(0)  # killed, that is: it leaves its address in the store
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
+def test_machines_whose_agents_count_restarts_differently_meet():
+    """What processes of earlier starts have left in the store leads nobody astray."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    context = multiprocessing.get_context("fork")
+    alone = context.Process(target=come, args=(1, 0, store.port, context.SimpleQueue()))
+    alone.start()
+    while not store.check(["blindsr/asks_1"]):
+        time.sleep(0.02)
+    alone.kill()
+    alone.join()
+    for restarts, again in (((0, 0), False), ((0, 1), True), ((0, 2), True)):
+        told = context.SimpleQueue()
+        both = [context.Process(target=come, args=(rank, restarts[rank], store.port, told)) for rank in (1, 0)]
+        for process in both:
+            process.start()
+        for process in both:
+            process.join(60)
+            process.kill()
+        found = []
+        while not told.empty():
+            found.append(told.get())
+        assert sorted(found) == [(0, [2], [0.5], again), (1, [2], [0.5], again)]
+
+
+def test_process_0_says_who_did_not_come():
+    store = dist.HashStore()
+    store.set_timeout(timedelta(milliseconds=50))
+    with pytest.raises(BlindSRError, match=r"processes \[1, 2\] did not come"):
+        agree(store, 0, 3)
+
+
 def test_every_photo_once_an_epoch_over_all_processes(photos, toy):
     """And one scale in a batch, the same in every process."""
     config = toy(photos, "usrnet_tiny", "data.validation=1").data
-    from blindsr.training.data import split
-
     training, _ = split(config)
     n = len(training)
     sources = [BatchSource(config, training, seed=3, rank=r, world=3) for r in range(3)]
@@ -122,8 +171,6 @@ def test_every_photo_once_an_epoch_over_all_processes(photos, toy):
 
 
 def test_two_processes_see_the_samples_of_one(photos, toy):
-    from blindsr.training.data import split
-
     config = toy(photos, "tiny").data
     wide = toy(photos, "tiny", "data.batch=4").data
     training, _ = split(config)

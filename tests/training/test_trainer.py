@@ -13,9 +13,7 @@ from blindsr.config import ConfigError
 from blindsr.evaluation.jsonl import read_lines
 from blindsr.interfaces import BlindSRError
 from blindsr.training.check import check
-from blindsr.training.data import BatchSource
 from blindsr.training.objective import golden_draw
-from blindsr.training.photos import open_photos
 from blindsr.training.settings import ScheduleConfig
 from blindsr.training.state import load_state
 from blindsr.training.trainer import Trainer, learning_rate_factor
@@ -192,75 +190,6 @@ def test_flat_pictures_do_not_end_an_adversarial_run(photos, tmp_path, toy):
     trainer._validate()
     (report,) = [e["validation"] for e in read_lines(tmp_path / "log.jsonl") if "validation" in e]
     assert "x2 niqe bicubic" in report and "x2 niqe" not in report
-
-
-def test_loader_processes_change_nothing(photos, tmp_path, toy):
-    ends = []
-    for workers in (0, 2):
-        trainer = Trainer(toy(photos, "usrnet_tiny", f"data.workers={workers}"), tmp_path / str(workers))
-        trainer.run()
-        ends.append(trainer.model.state_dict())
-    assert all(torch.equal(a, b) for a, b in zip(ends[0].values(), ends[1].values()))
-
-
-def test_starting_weights_come_from_checkpoints(photos, tmp_path, toy):
-    first = Trainer(toy(photos, "usrnet_tiny"), tmp_path / "a")
-    first.run()
-    file = tmp_path / "a" / "model.safetensors"
-    second = Trainer(toy(photos, "tiny", f"start_from=[{file}]"), tmp_path / "b")
-    ours, theirs = second.model.restorer.state_dict(), checkpoints.load(file).model.restorer.state_dict()
-    assert all(torch.equal(ours[n], theirs[n]) for n in ours)
-    assert second.trained == ["restorer", "estimator"]
-    # The file of a stage in which the restorer did not learn must not undo the one in which it did.
-    third = Trainer(toy(photos, "estimator"), tmp_path / "i")
-    third.save()
-    files = f"start_from=[{file}, {tmp_path / 'i' / 'model.safetensors'}]"
-    fourth = Trainer(toy(photos, "tiny", files), tmp_path / "d")
-    ours = fourth.model.restorer.state_dict()
-    assert all(torch.equal(ours[n], theirs[n]) for n in ours)
-    with pytest.raises(BlindSRError, match="another shape"):
-        Trainer(toy(photos, "tiny", f"start_from=[{file}]", "model.restorer.hidden=5"), tmp_path / "c")
-
-
-MIXED = (
-    "data.degradation={name: mixed, weights: [1, 1], parts: [bsrgan, {name: classical, kernels: "
-    "{name: gaussian, size: 25}}]}"
-)
-
-
-def test_shuffled_samples_are_mixed_in(photos, tmp_path, toy):
-    """They have no kernel, lie on another grid, and teach the restorer nevertheless."""
-    sizes = ("data.scales=[1, 2]", "data.patch=32", "data.context=40", "data.validation_patch=36")
-    trainer = Trainer(toy(photos, "tiny", MIXED, *sizes, "schedule.iterations=6"), tmp_path / "a")
-    batches = [trainer.source.batch(step) for step in range(12)]
-    shuffled = [b for b in batches if b.k is None]
-    assert 2 <= len(shuffled) <= 10
-    for b in shuffled:
-        assert b.grid == "centre" and b.sigma is None and b.context is None
-        assert b.x.shape == (2, 3, 32, 32) and b.y.shape == (2, 3, 32 // b.scale, 32 // b.scale)
-    trainer.run()
-    assert trainer.skipped == 0
-    report = [e for e in read_lines(tmp_path / "a" / "log.jsonl") if "validation" in e][-1]["validation"]
-    assert {"x2 unknown psnr blind 3", "x2 psnr true kernel", "x2 kernel error 3"} <= set(report)
-    assert not any("unknown kernel" in name for name in report)
-    with pytest.raises(BlindSRError, match="needs true kernels"):
-        Trainer(toy(photos, "usrnet_tiny", MIXED, *sizes), tmp_path / "b")
-
-
-def test_samples_depend_on_seed_and_step_alone(photos, tmp_path, toy):
-    source = Trainer(toy(photos), tmp_path).source
-    a, b, c = source.batch(7), source.batch(7), source.batch(8)
-    assert torch.equal(a.y, b.y) and torch.equal(a.k, b.k)
-    assert a.scale != c.scale or not torch.equal(a.x, c.x)
-
-
-def test_unreadable_photos_are_named_and_skipped(photos, tmp_path, toy):
-    said = []
-    config = toy(photos, "tiny", "data.exclude=[]").data
-    source = BatchSource(config, open_photos(config.folders, (), said.append), 0)
-    for step in range(6):
-        source.batch(step)
-    assert len(said) == 1 and "broken.png" in said[0]
 
 
 @pytest.mark.parametrize(

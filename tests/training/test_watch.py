@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from blindsr.training.trainer import Trainer
 from blindsr.training.watch import Watch, WatchConfig, contrast
 
 
@@ -60,6 +61,21 @@ def test_the_state_is_all_there_is():
     for watch in (ours, theirs):
         watch.note(0.3, True)
     assert ours.pulse == theirs.pulse
+
+
+@pytest.mark.parametrize(
+    "change, forgotten",
+    [("loss.image=50", True), ("data.scales=[4]", True), ("model.detach=none", True), ("true_kernel=1", True)]
+    + [("optimizer.learning_rate=1e-5", False), ("schedule.iterations=9", False)],
+)
+def test_its_level_is_forgotten_where_the_loss_has_another_meaning(change, forgotten, photos, tmp_path, toy, capsys):
+    first = Trainer(toy(photos), tmp_path)
+    for loss in losses(200):
+        first.watch.note(loss, True)
+    first.save()
+    second = Trainer(toy(photos, "tiny", change), tmp_path)
+    assert (second.watch.pulse.seen == 0) == forgotten == ("level anew" in capsys.readouterr().err)
+    assert forgotten or second.watch.pulse == first.watch.pulse
 
 
 def test_contrast():
