@@ -17,6 +17,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
         yield part
+        with part.open("rb+") as file:  # else a power cut can leave a whole name with no bytes behind it
+            os.fsync(file.fileno())
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)

@@ -51,7 +51,8 @@ class Changes(nn.Module):
         return self.up[key] @ self.down[key] if key in self.down else self.up[key]
 
     def weights(self, module: nn.Module, amount: Tensor) -> dict[str, Tensor]:
-        """W + amount · B A of every weight. No gradient reaches W: doubtful kernels teach the changes alone."""
+        """W + amount · B A of every weight. No gradient reaches W: estimated kernels teach the changes alone, and the
+        rare ones with hardly a doubt, the more so as Adam makes much of small gradients, spoil nothing."""
         parameters = dict(module.named_parameters())
         return {
             name: parameters[name].detach() + amount * self.change(name).view_as(parameters[name])
@@ -65,9 +66,10 @@ class Doubting:
     def __init__(self, module: nn.Module, changes: Changes, gates: Tensor):
         self.module = module
         known = gates.tolist()
-        self.alike = len(set(known)) == 1  # tiles of one photo, samples with their true kernels
+        self.alike = len(set(known)) == 1  # the tiles of one photo
+        plain = not torch.is_grad_enabled()  # otherwise W itself would learn where the gate is shut
         self.weights = [
-            changes.weights(module, amount) if value else None
+            None if plain and not value else changes.weights(module, amount)
             for amount, value in zip(gates, known[:1] if self.alike else known)
         ]
 
