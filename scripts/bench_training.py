@@ -17,39 +17,14 @@ import time
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from reference import PublishedDataStep, conv_share
 
 from blindsr import training
-from blindsr.ops.fourier import psf_to_otf
 from blindsr.restorers import usrnet
 from blindsr.training.trainer import Trainer
 
 BATCH, PATCH, SCALE = 16, 96, 4
 OURS = usrnet.DataStep
-
-
-class PublishedDataStep:
-    """USRNet's eq. 6 to 9 as they stand in the paper; arguments as for :class:`blindsr.ops.fourier.DataStep`."""
-
-    def __init__(self, k: Tensor, scale: int, size: tuple[int, int], shift: float = 0.0):
-        self.scale, self.size = scale, size
-        self.otf = torch.fft.fft2(torch.fft.irfft2(psf_to_otf(k, size, shift), s=size))
-        self.power = self._mean(self.otf.abs().square())
-
-    def _mean(self, spectrum: Tensor) -> Tensor:
-        """Over the s² aliases of every low-resolution frequency."""
-        b, c, h, w = spectrum.shape
-        s = self.scale
-        return spectrum.view(b, c, s, h // s, s, w // s).mean((2, 4))
-
-    def __call__(self, x: Tensor, y: Tensor, alpha: Tensor) -> Tensor:
-        s = self.scale
-        filled = torch.zeros_like(x)
-        filled[..., ::s, ::s] = y
-        d = self.otf.conj() * torch.fft.fft2(filled) + torch.fft.fft2(alpha * x)
-        inside = self._mean(self.otf * d) / (self.power + alpha)
-        return torch.fft.ifft2((d - self.otf.conj() * inside.repeat(1, 1, s, s)) / alpha).real
 
 
 def trainer(photos: Path, folder: Path, plain: bool, seed: int, steps: int) -> Trainer:
@@ -69,36 +44,6 @@ def step(run: Trainer, plain: bool, batch=None) -> float:
     return time.perf_counter() - begun
 
 
-def conv_share(run: Trainer) -> float:
-    """Time of the prior's convolutions alone, each on the shapes it gets, as a share of the whole prior's: forward and
-    backward, float32."""
-    prior = run.model.restorer.prior
-    x = torch.randn(BATCH, prior.head.in_channels, PATCH, PATCH)
-    calls: list[tuple[nn.Module, torch.Size]] = []
-    convs = [m for m in prior.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
-    hooks = [m.register_forward_hook(lambda m, a, _: calls.append((m, a[0].shape))) for m in convs]
-    prior(x)
-    for hook in hooks:
-        hook.remove()
-    inputs = [torch.randn(shape, requires_grad=m is not prior.head) for m, shape in calls]
-
-    def alone() -> None:
-        for (m, _), a in zip(calls, inputs):
-            function = F.conv_transpose2d if isinstance(m, nn.ConvTranspose2d) else F.conv2d
-            function(a, m.weight, stride=m.stride, padding=m.padding).sum().backward()
-
-    def whole() -> None:
-        prior(x).sum().backward()
-
-    times: dict[str, list[float]] = {"alone": [], "whole": []}
-    for _ in range(6):
-        for name, run_one in (("alone", alone), ("whole", whole)):
-            begun = time.perf_counter()
-            run_one()
-            times[name].append(time.perf_counter() - begun)
-    return statistics.median(times["alone"][1:]) / statistics.median(times["whole"][1:])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="a folder of sharp photos, at least 11 of 192 pixels a side")
@@ -108,7 +53,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         runs = {plain: trainer(arguments.photos, Path(folder) / f"{plain}", plain, 0, 1000) for plain in (True, False)}
-        share = conv_share(runs[True])
+        share = conv_share(runs[True].model.restorer.prior, (BATCH, PATCH, PATCH), backward=True)
         print(f"convolutions alone take {share:.0%} of the time of the reference's prior (float32, both ways)")
         times: dict[bool, list[float]] = {True: [], False: []}
         for i in range(arguments.pairs + 2):

@@ -72,6 +72,9 @@ class FakeModel:
     def summary(self) -> str:
         return "done"
 
+    def advice(self) -> str | None:
+        return None
+
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeModel:

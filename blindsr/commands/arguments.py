@@ -84,6 +84,9 @@ def add_photo_options(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of the networks (default: auto)"
     )
+    machine.add_argument(
+        "--compile", action="store_true", help="compile the prior: worth its half minute for many or large photos"
+    )
     machine.add_argument("--device", type=device, default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     machine.add_argument("--threads", type=count, metavar="N", help="processor threads (default: torch's choice)")
     machine.add_argument(

@@ -62,7 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
             def rest() -> str:
                 for path, content in zip(job.results, contents):
                     write(path, content)
-                return f"{job.results[0]}: {found.summary()}"
+                advice = found.advice()
+                return f"{job.results[0]}: {found.summary()}" + (f"\n  {advice}" if advice else "")
 
             return rest
 

@@ -24,7 +24,7 @@ def load_model(arguments: argparse.Namespace) -> BlindSR:
     device = None if arguments.device == "auto" else arguments.device
     if device in (None, "cuda") and local_rank() is not None and torch.cuda.is_available():
         device = f"cuda:{local_rank() % torch.cuda.device_count()}"
-    return BlindSR.from_pretrained(arguments.model, device=device, precision=arguments.precision)
+    return BlindSR.from_pretrained(arguments.model, device=device, precision=arguments.precision, compile=arguments.compile)
 
 
 class TileBar:

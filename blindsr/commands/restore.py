@@ -174,6 +174,7 @@ class RestoreTask:
                 picture = before_and_after(middle, restored.kernel, options.grid, restored.sigma)
                 write(job.results[2], png(picture))
             self.manifest.note("done", job.source, job.results[0])
-            return f"{job.results[0]}: {restored.summary()}"
+            advice = restored.advice()
+            return f"{job.results[0]}: {restored.summary()}" + (f"\n  {advice}" if advice else "")
 
         return rest

@@ -16,6 +16,9 @@ from blindsr.interfaces import BlindSRError, Grid
 from blindsr.kernels.width import kernel_width
 
 
+DOUBTFUL = 0.5  # expected relative errors of kernels from which people are told
+
+
 @dataclass(frozen=True)
 class Loop:
     """What one loop of the alternation restored with: ``kernel`` (h, w), ``sigma`` in [0, 1], and the ``doubt``, the
@@ -103,6 +106,21 @@ class Restored:
         return (
             f"kernel {height}×{width} {self.kernel_source}, width {kernel_width(self.kernel):.2f}, "
             f"noise {255 * self.sigma:.1f} of 255 {_HOW[self.sigma_source]}, {self.seconds:.1f} s"
+        )
+
+    @property
+    def doubt(self) -> float | None:
+        """The relative error that the model expects of the kernel it found: near 0 it is sure, near 1 the kernel says
+        nothing. None for a given kernel, and for models that do not judge themselves."""
+        return self.loops[-1].doubt if self.loops and self.kernel_source == "estimated" else None
+
+    def advice(self) -> str | None:
+        """One line for people where the kernel that was found may well be wrong, else None."""
+        if self.doubt is None or self.doubt < DOUBTFUL:
+            return None
+        return (
+            f"the blur was hardly found (expected error of the kernel {100 * self.doubt:.0f} %), so the photo was restored "
+            "with care; where you know the blur, give it as --kernel"
         )
 
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:

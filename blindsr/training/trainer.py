@@ -18,6 +18,7 @@ from tqdm import tqdm
 from blindsr import checkpoints, registry
 from blindsr.alternating import new_model
 from blindsr.interfaces import Batch, BlindSRError
+from blindsr.restorers.compiled import compile_prior
 from blindsr.training.adversary import Adversary
 from blindsr.training.data import BatchSource, split, stream, validation_batches
 from blindsr.training.distributed import Processes
@@ -25,7 +26,7 @@ from blindsr.training.examine import Examiner
 from blindsr.training.log import Log
 from blindsr.training.objective import Objective, check_sizes
 from blindsr.training.settings import PARTS, ScheduleConfig, TrainConfig
-from blindsr.training.start import compile_prior, start_from
+from blindsr.training.start import start_from
 from blindsr.training.state import clear, keep, load_state, save_state
 from blindsr.training.watch import Watch, comparable
 
@@ -88,7 +89,7 @@ class Trainer:
         self.log = Log(out, self.step, config.tensorboard) if self.processes.leads else None
         self.examine = Examiner(config, checks, out, self.log, self.report) if self.log else None
         if config.compile:
-            compile_prior(self.model, self.report)
+            compile_prior(self.model.restorer, self.report)
         self.engine = self.processes.wrap(Objective(self.model, config))
         if self.adversary:
             self.report(self.adversary.remark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,8 +16,7 @@ from blindsr import images
 from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.inference import machine
 from blindsr.inference.facade import BlindSR
-from blindsr.inference.sources import window_of
-from blindsr.inference.sources import enlarge_alpha, support
+from blindsr.inference.sources import enlarge_alpha, support, window_of
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.bicubic import bicubic_kernel
 from blindsr.kernels.gaussian import gaussian
@@ -365,6 +365,16 @@ def test_a_kernel_with_an_empty_rim_counts_by_what_it_holds(non_blind: BlindSR, 
 def test_kernel_width() -> None:
     assert kernel_width(gaussian(25, 1.6)) == pytest.approx(1.6, rel=0.01)
     assert kernel_width(np.pad(np.ones((1, 1)), 3)) == 0
+
+
+def test_a_doubtful_kernel_is_told(blind: BlindSR, pixels: np.ndarray) -> None:
+    found = blind.restore(pixels, 2)
+    assert found.doubt == found.loops[-1].doubt
+    for doubt, told in ((0.1, False), (0.8, True)):
+        judged = replace(found, loops=(*found.loops[:-1], replace(found.loops[-1], doubt=doubt)))
+        assert ("80 %" in (judged.advice() or "")) == told and (judged.advice() is None) != told
+    given = blind.restore(pixels, 2, "gaussian:1.0", 0.01)
+    assert given.doubt is None and given.advice() is None
 
 
 # -- large photos ----------------------------------------------------------------------------------------

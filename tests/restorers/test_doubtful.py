@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from blindsr.restorers.compiled import compile_prior
 from blindsr.restorers.doubtful import DOUBTED, TRUSTED, Changes, gate
 from blindsr.restorers.usrnet import USRNet, USRNetConfig
 
@@ -84,13 +85,9 @@ def test_the_rank_saves_numbers():
 
 
 def test_a_compiled_prior_takes_changed_weights(restorer):
-    from blindsr.training.start import compile_prior
-
     doubts = torch.tensor([0.0, 0.9, 0.3, 0.9])
     expected = restore(restorer, doubts).detach()
-    holder = torch.nn.Module()
-    holder.restorer = restorer
-    compile_prior(holder)
+    compile_prior(restorer)
     made = restore(restorer, doubts)
     torch.testing.assert_close(made.detach(), expected, atol=1e-5, rtol=0)
     made.square().sum().backward()

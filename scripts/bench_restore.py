@@ -1,0 +1,151 @@
+"""How fast photos are restored, beside USRNet as published, and what tiles cost and change.
+
+    python scripts/bench_restore.py                              # 512x512 out, x4: tiny and full, against the reference
+    python scripts/bench_restore.py --flat 0.25 2 12 50          # seconds per megapixel of results of these megapixels
+    python scripts/bench_restore.py --tiles photo.png            # a photo in tiles against the photo as a whole
+
+The reference is our own plain USRNet in float32: the data step by the published formula, tensors laid out as PyTorch
+does by default. Both run in turn, in one process; medians. The full-size model has untrained weights: they cost the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from reference import PublishedDataStep, conv_calls, conv_operations, conv_share
+
+from blindsr import checkpoints, images
+from blindsr.inference import machine
+from blindsr.inference.facade import BlindSR
+from blindsr.restorers import usrnet
+from blindsr.restorers.usrnet import USRNet, USRNetConfig
+
+SCALE, SIDE = 4, 512
+OURS = usrnet.DataStep
+
+
+class Timed:
+    """A data step that adds up the time it takes."""
+
+    seconds = 0.0
+
+    def __init__(self, *arguments):
+        begun = time.perf_counter()
+        self.step = OURS(*arguments)
+        Timed.seconds += time.perf_counter() - begun
+
+    def __call__(self, *arguments):
+        begun = time.perf_counter()
+        z = self.step(*arguments)
+        Timed.seconds += time.perf_counter() - begun
+        return z
+
+
+def matrix_rate(dtype: torch.dtype, n: int = 2048) -> float:
+    """Operations per second of the machine's own matrix product."""
+    a, b = (torch.randn(n, n).to(dtype) for _ in range(2))
+    times = []
+    for _ in range(7):
+        begun = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - begun)
+    return 2 * n**3 / statistics.median(times[1:])
+
+
+def once(restorer: USRNet, step, inputs: tuple, autocast: bool) -> float:
+    usrnet.DataStep = step
+    begun = time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        restorer(*inputs)
+    usrnet.DataStep = OURS
+    return time.perf_counter() - begun
+
+
+@torch.inference_mode()
+def against_reference(name: str, config: USRNetConfig, runs: int, rate: float) -> None:
+    plain, ours = USRNet(config).eval(), USRNet(config).eval()
+    ours.to(memory_format=torch.channels_last)
+    low = machine.has_native_bf16(torch.device("cpu"))
+    inputs = (torch.rand(1, 3, SIDE // SCALE, SIDE // SCALE), torch.full((1, 1, 25, 25), 1 / 625), torch.zeros(1), SCALE)
+    share = conv_share(plain.prior, (1, SIDE, SIDE), backward=False)
+    operations = conv_operations(conv_calls(plain.prior, torch.rand(1, plain.prior.head.in_channels, SIDE, SIDE)))
+    times: tuple[list[float], list[float]] = ([], [])
+    parts = []
+    for _ in range(runs + 1):
+        times[0].append(once(plain, PublishedDataStep, inputs, False))
+        times[1].append(once(ours, OURS, inputs, low))
+        parts.append(_part(ours, inputs, low))
+    reference, fast = (statistics.median(t[1:]) for t in times)
+    ratio = statistics.median(a / b for a, b in zip(times[0][1:], times[1][1:]))
+    print(
+        f"{name:5}  reference {1000 * reference:7.0f} ms (convolutions alone: {share:.0%} of its prior), "
+        f"ours {1000 * fast:7.0f} ms, {ratio:.1f} times faster; data steps {statistics.median(parts[1:]):.0%}; "
+        f"{config.n_iterations * operations / fast / rate:.0%} of the bfloat16 matrix rate"
+    )
+
+
+def _part(restorer: USRNet, inputs: tuple, low: bool) -> float:
+    """The data steps' share of the time."""
+    Timed.seconds = 0.0
+    whole = once(restorer, Timed, inputs, low)
+    return Timed.seconds / whole
+
+
+def flat(model: BlindSR, megapixels: list[float]) -> None:
+    """Cost of a pixel of the result, from small photos to large ones."""
+    for size in megapixels:
+        side = round((size * 1e6) ** 0.5 / SCALE)
+        photo = images.Photo(np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8))
+        begun = time.perf_counter()
+        told = model.restore(photo, SCALE, "gaussian:1.6", 0.01, into=lambda band: None)
+        seconds = time.perf_counter() - begun
+        print(f"{size:7.2f} MP: {seconds / size:6.2f} s per megapixel, {told.tiles} tiles", flush=True)
+
+
+def tiles(model: BlindSR, path: Path, sides: list[int]) -> None:
+    """Tiles against the whole, inside: the outer 16 pixels are those of another padding."""
+    photo = images.read(path)
+    for scale in (2, 4):
+        whole = model.restore(photo, scale, "gaussian:1.6", 0.01)
+        for side in sides:
+            cut = model.restore(photo, scale, "gaussian:1.6", 0.01, tile=side)
+            d = np.abs(whole.image.astype(int) - cut.image)[16:-16, 16:-16]
+            psnr = 10 * np.log10(255**2 / max(np.square(d).mean(), 1e-12))
+            print(
+                f"x{scale}, tiles of {side}: {cut.tiles} tiles, largest difference {d.max()} of 255, PSNR {psnr:.1f} dB, "
+                f"{cut.seconds / whole.seconds:.2f} times the time",
+                flush=True,
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="pairs that are timed (5)")
+    parser.add_argument("--flat", type=float, nargs="+", metavar="MP", help="megapixels of results to compare")
+    parser.add_argument("--tiles", type=Path, metavar="PHOTO", help="a photo to cut into tiles")
+    parser.add_argument("--sides", type=int, nargs="+", default=[64, 128], help="sides of the tiles (64 128)")
+    arguments = parser.parse_args()
+    if arguments.flat or arguments.tiles:
+        model = BlindSR.from_pretrained("tiny")
+        if arguments.flat:
+            flat(model, arguments.flat)
+        if arguments.tiles:
+            tiles(model, arguments.tiles, arguments.sides)
+        return
+    rate = matrix_rate(torch.bfloat16)
+    print(
+        f"{torch.get_num_threads()} threads; matrix product {rate / 1e9:.0f} Gop/s in bfloat16, "
+        f"{matrix_rate(torch.float32) / 1e9:.0f} in float32; {SIDE}×{SIDE} out, ×{SCALE}"
+    )
+    tiny = checkpoints.load("tiny").model.config.restorer
+    against_reference("tiny", tiny, arguments.runs, rate)
+    against_reference("full", USRNetConfig(), max(arguments.runs // 2, 2), rate)
+
+
+if __name__ == "__main__":
+    main()
