@@ -1,41 +1,31 @@
-"""The runner of a benchmark: every cell (photo × scale × kernel × σ × method) once, however often it is stopped.
+"""A benchmark: every cell (photo × scale × kernel × σ × method) once, however often it is stopped.
 
 ``OUT/cells.jsonl`` gets a line for each result as soon as it is there; a cell counts as finished when its line bears
 the fingerprint of everything that it depends on: protocol, files, method, weights. Under torchrun every process
-takes a share of the cases and writes ``cells.RANK.jsonl``; whoever reads takes all of these files.
+takes a share of the cases and writes ``cells.RANK.jsonl``; whoever reads takes all of these files. The work itself is
+done in :mod:`blindsr.evaluation.worker`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
-import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-import numpy as np
-import torch
-import yaml
-
-from blindsr import __version__, images, registry
-from blindsr.alternating import AlternatingSR
+from blindsr import __version__, registry
 from blindsr.atomic import whole_file
-from blindsr.evaluation.cases import Case, CaseSpec, kernels_of, list_specs, make_case
+from blindsr.evaluation.cases import case_name
 from blindsr.evaluation.jsonl import read_lines
-from blindsr.evaluation.methods.base import Method, Result, load_model, weights_fingerprint
-from blindsr.evaluation.protocol import Protocol
-from blindsr.evaluation.scores import as_uint8, check_metrics, score
-from blindsr.inference.machine import choose_device
+from blindsr.evaluation.listing import kernels_of, list_specs
+from blindsr.evaluation.methods.base import Method, load_model, weights_fingerprint
+from blindsr.evaluation.order import Order
+from blindsr.evaluation.scores import check_metrics
+from blindsr.evaluation.worker import Task, run_tasks
 from blindsr.interfaces import BlindSRError
 
 # What of a protocol moves no number of a cell: it may change between two runs.
@@ -50,46 +40,6 @@ BESIDE = (
     "pictured_kernels",
     "published",
 )
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a benchmark is asked for. ``methods`` are parsed configurations; ``precision`` is fp32 or bf16 (of the
-    networks); ``limit`` takes the first photos of each set, ``sets`` some of them, None all; ``command`` was typed."""
-
-    name: str
-    protocol: Protocol
-    data: Path
-    out: Path
-    model: str
-    methods: tuple[Any, ...]
-    limit: int | None = None
-    sets: tuple[str, ...] | None = None
-    device: str | None = None
-    precision: str = "fp32"
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class Task:
-    """A case, and the methods to run on it with the fingerprints of their cells."""
-
-    spec: CaseSpec
-    methods: tuple[tuple[Any, str], ...]
-
-
-def parse_method(text: str) -> Any:
-    """The configuration of a method: a name, ``NAME:PATH`` for one with a path, or ``{name: …, option: …}``."""
-    value: Any = text
-    if text.startswith("{"):
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise BlindSRError(f"method {text}: not valid YAML; write it as '{{name: …, option: …}}'") from None
-    elif ":" in text:
-        name, _, path = text.partition(":")
-        value = {"name": name, "path": path}
-    return registry.parse_component("method")(value, f"method {text}")
 
 
 class Benchmark:
@@ -113,6 +63,9 @@ class Benchmark:
         for method in self.methods:
             if method.needs_kernel and not order.protocol.knows_kernel:
                 raise BlindSRError(f"method {method.label}: protocol {order.name} knows no true kernel; leave it out")
+            if method.needs_others and (alone := next((s for s in self.specs if not s.others), None)):
+                kernels = f"the kernels of {order.name} at ×{alone.scale}"
+                raise BlindSRError(f"method {method.label}: there is no other one among {kernels}; leave it out")
             method.check(model if method.needs_model else None)
         self._check_out()
 
@@ -123,6 +76,8 @@ class Benchmark:
         """(name of the case, label of the method) -> sixteen digits of all that the cell depends on."""
         order = self.order
         rules = {k: v for k, v in registry.as_mapping(self.protocol).items() if k not in BESIDE}
+        if not self.protocol.centre_kernels:
+            del rules["centre_kernels"]  # there are cells from before this option
         methods = {}
         for method in self.methods:
             weights = weights_fingerprint(order.model) if method.needs_model else ""
@@ -146,22 +101,35 @@ class Benchmark:
 
     def tasks(self) -> list[Task]:
         """The share of this process in what is not finished."""
-        done = {(line["fingerprint"], line["method"]) for line in self.lines()}
+        finished, pictured = self._finished()
         tasks = []
         for spec in self.specs[self.rank :: self.world]:
+            done = pictured if spec.pictured else finished
             wanted = [(m.config, self.fingerprints[spec.name, m.label], m.label) for m in self.methods]
             left = tuple((config, mark) for config, mark, label in wanted if (mark, label) not in done)
             tasks += [Task(spec, left)] if left else []
         return tasks
 
-    def lines(self) -> list[dict[str, Any]]:
-        """All lines in the folder, of whatever run."""
-        return [line for path in sorted(self.order.out.glob("cells*.jsonl")) for line in read_lines(path)]
+    def _finished(self) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+        """(fingerprint, method) of every line in the folder, and of the lines whose pictures still lie there: a later
+        line of the same case and row, made by other weights or options, has put its own in their place."""
+        finished, last = set(), {}
+        for path in self._files():
+            for line in read_lines(path):
+                case = case_name(line["image"], line["scale"], line["kernel"], line["sigma_255"])
+                cell = line["fingerprint"], line["method"]
+                finished.add(cell)
+                last[path, case, line["method"]] = cell
+        return finished, set(last.values())
+
+    def _files(self) -> list[Path]:
+        return sorted(self.order.out.glob("cells*.jsonl"))
 
     def cells(self) -> list[dict[str, Any]]:
         """The finished cells of this order, in its order; rows such as ``blind, loop 1`` included."""
         place = {mark: i for i, mark in enumerate(self.fingerprints.values())}
-        cells = {(line["fingerprint"], line["method"]): line for line in self.lines() if line["fingerprint"] in place}
+        lines = [line for path in self._files() for line in read_lines(path)]
+        cells = {(line["fingerprint"], line["method"]): line for line in lines if line["fingerprint"] in place}
         return sorted(cells.values(), key=lambda c: place[c["fingerprint"]])
 
     # -- doing it --------------------------------------------------------------------------------------------
@@ -179,28 +147,12 @@ class Benchmark:
             file.seek(0)
             if not ("\n" + file.read()).endswith("\n"):
                 file.write("\n")  # a crash cut the last line off
-            for task, lines in self._results(tasks, min(jobs, len(tasks))):
+            for task, lines in run_tasks(self.order, tasks, min(jobs, len(tasks))):
                 file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
                 file.flush()
                 told(task, lines)
         if self.world > 1:
             self._wait_for_all()
-
-    def _results(self, tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, list[dict[str, Any]]]]:
-        if jobs <= 1:
-            worker = Worker(self.order)
-            with one_thread():
-                for task in tasks:
-                    yield task, worker(task)
-            return
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(self.order,)) as pool:
-            running = {pool.submit(_work, task): task for task in tasks}
-            try:
-                for future in as_completed(running):
-                    yield running[future], future.result()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
 
     def _wait_for_all(self) -> None:
         """Until every process of torchrun is here, so that the first one finds all cells."""
@@ -228,9 +180,8 @@ class Benchmark:
     def about(self) -> dict[str, Any]:
         """What ``protocol.json`` holds: enough to read the cells by, and to make the tables again."""
         order, protocol = self.order, self.protocol
-        kernels = {}
-        for setting in () if protocol.given else protocol.settings:
-            kernels |= {k.name: k.array.tolist() for k in kernels_of(setting, order.data)}
+        settings = () if protocol.given else protocol.settings
+        kernels = {s.scale: {k.name: k.array.tolist() for k in kernels_of(s, order.data)} for s in settings}
         return {
             "name": order.name,
             "description": protocol.describe(),
@@ -246,125 +197,23 @@ class Benchmark:
             "photos": len({s.image for s in self.specs}),
             "limit": order.limit,
             "sets": list(order.sets) if order.sets else [s.name for s in protocol.sets],
-            "kernels": kernels,
+            "kernels": {name: taps for here in kernels.values() for name, taps in here.items()},
             "groups": {g.name: list(g.kernels) for g in protocol.groups},
-            "published": self._published(kernels),
+            "published": self._published({scale: list(here) for scale, here in kernels.items()}),
         }
 
-    def _published(self, kernels: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """A line for each published row and metric, its values under the names of their columns."""
-        columns = list(kernels) if self.protocol.columns == "kernel" else [s.name for s in self.protocol.sets]
+    def _published(self, kernels: Mapping[int, Sequence[str]]) -> list[dict[str, Any]]:
+        """A line for each published row and metric, its values under the names of the columns that its scale has."""
+        by_kernel, sets = self.protocol.columns == "kernel", [s.name for s in self.protocol.sets]
         return [
             {
                 "method": row.name,
                 "scale": row.scale,
                 "sigma_255": row.sigma_255,
                 "metric": metric,
-                "values": dict(zip(columns, values)),
+                "values": dict(zip(kernels.get(row.scale, ()) if by_kernel else sets, values)),
             }
             for row in self.protocol.published
             for metric, values in (("psnr", row.psnr), ("ssim", row.ssim))
             if values
         ]
-
-
-# -- one process ---------------------------------------------------------------------------------------------
-
-
-class Worker:
-    """Does tasks: makes the case, runs the methods, scores, keeps pictures; answers the lines."""
-
-    def __init__(self, order: Order):
-        self.order = order
-        device = order.device
-        if device is None and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
-            device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
-        self.device = choose_device(device)
-
-    @cached_property
-    def model(self) -> AlternatingSR:
-        return load_model(self.order.model, str(self.device))
-
-    @torch.inference_mode()
-    def __call__(self, task: Task) -> list[dict[str, Any]]:
-        spec, protocol = task.spec, self.order.protocol
-        case = make_case(spec, protocol)
-        on_device, lines = case.to(self.device), []
-        if spec.pictured:
-            self._keep_case(case)
-        for config, mark in task.methods:
-            method = registry.build(config)
-            model = self.model if method.needs_model else None
-            started = time.perf_counter()
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.order.precision == "bf16"):
-                results = method.restore(on_device, model)
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            seconds = time.perf_counter() - started
-            # The answer comes last: a task that was cut off between two lines is then not taken for finished.
-            for label in sorted({r.label for r in results}, key=lambda label: (label == "", label)):
-                own = [r for r in results if r.label == label]
-                name = f"{method.label}, {label}" if label else method.label
-                figures = [score(case, r, protocol) for r in own]
-                metrics = {k: round(fmean(f[k] for f in figures), 5) for k in figures[0]}
-                lines.append(self._line(case, name, metrics, seconds, mark))
-                if spec.pictured:
-                    self._keep_result(spec, name, own[0])
-        return lines
-
-    @staticmethod
-    def _line(case: Case, name: str, metrics: dict[str, float], seconds: float, mark: str) -> dict[str, Any]:
-        spec = case.spec
-        line = {"image": spec.image, "scale": spec.scale, "kernel": spec.kernel_name, "sigma_255": spec.sigma_255}
-        line |= {"method": name, "metrics": metrics, "seconds": round(seconds, 3), "set": spec.set_name}
-        return line | {"fingerprint": mark} | ({"note": case.note} if case.note else {})
-
-    def _keep_case(self, case: Case) -> None:
-        self._keep(case.spec, "lr", as_uint8(case.y))
-        if case.x is not None:
-            self._keep(case.spec, "truth", as_uint8(case.x))
-        if case.k is not None:
-            self._keep(case.spec, "kernel_true", kernel_uint8(case.k[0, 0].numpy()))
-
-    def _keep_result(self, spec: CaseSpec, name: str, result: Result) -> None:
-        self._keep(spec, name, as_uint8(result.x))
-        if result.kernel is not None:
-            self._keep(spec, f"kernel_{name}", kernel_uint8(result.kernel[0, 0].float().cpu().numpy()))
-
-    def _keep(self, spec: CaseSpec, name: str, pixels: np.ndarray) -> None:
-        file = re.sub(r"[^\w.-]+", "_", name) + ".png"
-        images.write(self.order.out / "pictures" / spec.name / file, images.Photo(pixels), overwrite=True)
-
-
-def kernel_uint8(kernel: np.ndarray) -> np.ndarray:
-    """A kernel (h, w) as gray pixels (h, w, 1): white is its largest tap, black is nothing or negative."""
-    return np.rint(255 * np.clip(kernel / max(float(kernel.max()), 1e-12), 0, 1)).astype(np.uint8)[..., None]
-
-
-_worker: Worker | None = None
-
-
-def _start_worker(order: Order) -> None:
-    """Processes share the cores already; and Ctrl-C is for the parent to answer."""
-    import signal
-
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    _worker = Worker(order)
-
-
-def _work(task: Task) -> list[dict[str, Any]]:
-    assert _worker is not None
-    return _worker(task)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """torch in a single thread, as in the processes: the order of additions, and so the last digit, stays the same."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

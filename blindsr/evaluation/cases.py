@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import scipy.ndimage
-import scipy.signal
 import torch
 from torch import Tensor
 
 from blindsr import images
-from blindsr.evaluation.protocol import ImageSet, Protocol, Setting
-from blindsr.interfaces import BlindSRError, Degraded, Grid
-from blindsr.kernels.bicubic import bicubic_kernel
-from blindsr.kernels.files import SUFFIXES, parse_kernel
-from blindsr.kernels.gaussian import gaussian
-from blindsr.ops.filtering import blur
-from blindsr.ops.resize import bicubic_shrink
+from blindsr.evaluation.formula import degrade, true_kernel
+from blindsr.evaluation.protocol import Protocol
+from blindsr.interfaces import BlindSRError, Grid
+from blindsr.kernels.files import parse_kernel
+from blindsr.ops.fourier import grid_shift
+
+
+def case_name(image: str, scale: int, kernel: str, sigma_255: float) -> str:
+    """``IMAGE_xSCALE_KERNEL_sSIGMA``: the name of a case's pictures, and of result files of other programs."""
+    return f"{image}_x{scale}_{kernel}_s{sigma_255:g}"
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ class CaseSpec:
 
     @property
     def name(self) -> str:
-        """``IMAGE_xSCALE_KERNEL_sSIGMA``: the name of its pictures, and of result files of other programs."""
-        return f"{self.image}_x{self.scale}_{self.kernel_name}_s{self.sigma_255:g}"
+        return case_name(self.image, self.scale, self.kernel_name, self.sigma_255)
 
 
 @dataclass(frozen=True)
@@ -85,196 +84,16 @@ class Case:
         return replace(self, **moved, others=tuple(k.to(device) for k in self.others))
 
 
-# -- the formula, played forward -----------------------------------------------------------------------------
-
-
-def degrade(hr: np.ndarray, kernel: np.ndarray, scale: int, sigma_255: float, protocol: Protocol) -> Degraded:
-    """The low-resolution photo that ``protocol`` makes of ``hr`` (H, W, 3) uint8 or uint16.
-
-    ``kernel`` (h, w) is the blur before the decimation. In the answer ``kernel`` explains all of it, the filter of
-    a bicubic decimation folded in, so that ``(x ⊗ k)↓s`` is the photo; ``hr`` is cropped; ``sigma`` is in [0, 1].
-    Raises BlindSRError for a photo smaller than the kernel or the crop, and for negative taps on 8-bit values.
-    """
-    multiple = protocol.multiple(scale)
-    height, width = (n // multiple * multiple for n in hr.shape[:2])
-    folded = true_kernel(kernel, scale, protocol)
-    if not height * width or max(folded.shape) > min(height, width):
-        sides = f"{hr.shape[1]}×{hr.shape[0]}"
-        raise BlindSRError(f"a photo of {sides} is too small for ×{scale} and the {folded.shape[0]}×{folded.shape[1]} "
-                           "kernel of this protocol; use larger photos")  # fmt: skip
-    hr = hr[:height, :width]
-    if protocol.blur == "uint8":
-        blurred = _blur_levels(hr, kernel, protocol.boundary)
-    else:
-        blurred = _blur_float(_as_float64(hr), kernel, protocol.boundary)
-    if protocol.decimation == "corner":
-        lr = blurred[::scale, ::scale]
-    else:
-        lr = bicubic_shrink(torch.from_numpy(_as_float64(blurred).transpose(2, 0, 1).copy()), scale)
-        lr = lr.numpy().transpose(1, 2, 0)
-    lr = _as_float64(lr).astype(np.float32)
-    if sigma_255:
-        noise = np.random.RandomState(protocol.seed).normal(0, sigma_255 / 255, lr.shape)
-        lr = (lr + noise).astype(np.float32)
-    if protocol.round_lr:
-        lr = images.to_float(images.from_float(lr, np.uint8))
-    record = {"scale": scale, "sigma_255": sigma_255, "seed": protocol.seed}
-    return Degraded(lr, _as_float64(hr).astype(np.float32), folded, sigma_255 / 255, protocol.grid, record)
-
-
-def true_kernel(kernel: np.ndarray, scale: int, protocol: Protocol) -> np.ndarray:
-    """``kernel`` (h, w), convolved with the filter that a bicubic decimation amounts to: (h + 24, w + 24)."""
-    if protocol.decimation == "corner":
-        return kernel
-    return scipy.signal.convolve2d(kernel, bicubic_kernel(scale))
-
-
-def _as_float64(pixels: np.ndarray) -> np.ndarray:
-    return pixels if pixels.dtype.kind == "f" else pixels / float(np.iinfo(pixels.dtype).max)
-
-
-def _blur_levels(hr: np.ndarray, kernel: np.ndarray, boundary: str) -> np.ndarray:
-    """On whole levels of 8 bits; the output is of the same type, which cuts the fraction off."""
-    if kernel.min() < 0:
-        raise BlindSRError("a kernel with negative taps cannot blur 8-bit values: choose 'blur: float'")
-    if hr.dtype == np.uint16:
-        hr = np.rint(hr / 257).astype(np.uint8)
-    mode = {"wrap": "wrap", "reflect": "mirror"}[boundary]
-    return scipy.ndimage.convolve(hr, kernel[..., None], mode=mode)
-
-
-def _blur_float(hr: np.ndarray, kernel: np.ndarray, boundary: str) -> np.ndarray:
-    if kernel.size == 1:
-        return hr
-    x = torch.from_numpy(np.ascontiguousarray(hr.transpose(2, 0, 1)))[None]
-    k = torch.from_numpy(np.array(kernel, np.float64))[None, None]
-    return blur(x, k, "circular" if boundary == "wrap" else "reflect")[0].numpy().transpose(1, 2, 0)
-
-
-# -- kernels of a setting ------------------------------------------------------------------------------------
-
-
-def kernels_of(setting: Setting, data: Path) -> list[Kernel]:
-    """The kernels of one scale; a single Dirac called ``none`` where there is no blur before the decimation.
-
-    Raises BlindSRError for files and words that give none, and for two of one name.
-    """
-    told = parse_kernel(str(data / setting.told), setting.scale) if setting.told else None
-    found = [(name, parse_kernel(text, setting.scale)) for name, text in _named(setting.kernels, data)]
-    if row := setting.gaussians:
-        widths = np.linspace(*row.widths, row.count)
-        found += [(f"g{width:.2f}", gaussian(row.size, float(width))) for width in widths]
-    kernels = [Kernel(name, array, told) for name, array in found or [("none", np.ones((1, 1)))]]
-    names = [k.name for k in kernels]
-    if double := {name for name in names if names.count(name) > 1}:
-        raise BlindSRError(f"two kernels are called {double.pop()}; list each once")
-    return kernels
-
-
-def _named(entries: Sequence[str], data: Path) -> list[tuple[str, str]]:
-    """Name of every kernel, and the text that the command line would know it by."""
-    named = []
-    for entry in entries:
-        file, _, numbers = entry.partition("#")
-        if Path(file).suffix.lower() not in SUFFIXES:
-            named.append((re.sub(r"[^\w.-]+", "", entry), entry))
-            continue
-        paths = sorted(data.glob(file)) if "*" in file else [data / file]
-        if not paths:
-            raise BlindSRError(f"{data / file}: no kernel file of that name; check --data")
-        first, _, last = numbers.partition("-")
-        for path in paths:
-            picked = range(int(first), int(last or first) + 1) if numbers else []
-            named += [(f"k{n}", f"{path}#{n}") for n in picked] or [(path.stem, str(path))]
-    return named
-
-
-# -- files ---------------------------------------------------------------------------------------------------
-
-
-def list_specs(
-    protocol: Protocol, data: Path, limit: int | None = None, sets: Sequence[str] | None = None
-) -> list[CaseSpec]:
-    """Every case: the first ``limit`` photos of each of the ``sets`` (None: all), × scale × kernel × σ.
-
-    Raises BlindSRError for a missing or empty folder, an unknown set, and files without their counterpart.
-    """
-    known = [s.name for s in protocol.sets]
-    if unknown := set(sets or ()) - set(known):
-        raise BlindSRError(f"no set is called {unknown.pop()!r} in this protocol; it has {', '.join(known)}")
-    chosen = [s for s in protocol.sets if not sets or s.name in sets]
-    specs = []
-    for setting in protocol.settings:
-        kernels = None if protocol.given else kernels_of(setting, data)
-        for image_set in chosen:
-            photos = _photos(image_set, data, setting.scale, known)
-            for number, (name, (hr, lr, kernel_file)) in enumerate(list(photos.items())[:limit]):
-                image = name if len(protocol.sets) == 1 else f"{image_set.name}-{name}"
-                common = (image_set.name, image, hr, lr, kernel_file, setting.scale)
-                first = number < protocol.pictures
-                if kernels is None:
-                    aliases = (f"{image}_x{setting.scale}", image)
-                    specs.append(CaseSpec(*common, 0.0, None, aliases=aliases, pictured=first))
-                    continue
-                alone = len(kernels) == len(setting.sigma_255) == 1
-                aliases = (f"{image}_x{setting.scale}", image) if alone else ()
-                for sigma in setting.sigma_255:
-                    for kernel in kernels:
-                        others = tuple(k for k in kernels if k is not kernel)
-                        shown = first and kernel.name in (protocol.pictured_kernels or (kernel.name,))
-                        specs.append(CaseSpec(*common, sigma, kernel, others, aliases, shown))
-    return specs
-
-
-def _photos(
-    image_set: ImageSet, data: Path, scale: int, known: Sequence[str]
-) -> dict[str, tuple[Path | None, Path | None, Path | None]]:
-    """Name -> (hr, lr, kernel file), in the order of the names."""
-
-    def files(folder: str, suffixes: tuple[str, ...] | None) -> dict[str, Path]:
-        path = data / folder.replace("{scale}", str(scale))
-        if not path.is_dir():
-            pick = f", or choose among the sets ({', '.join(known)}) with --set" if len(known) > 1 else ""
-            raise BlindSRError(f"{path}: no such folder; give the folder that holds {folder} as --data{pick}")
-        found = images.find([path]) if suffixes is None else sorted(p for p in path.iterdir() if p.suffix in suffixes)
-        named: dict[str, Path] = {}
-        for file in found:
-            stem = file.stem
-            for word in image_set.ignore:
-                stem = stem.replace(word, "")
-            if stem in named:
-                raise BlindSRError(f"{file}: belongs to the same photo as {named[stem].name}; keep one of them")
-            named[stem] = file
-        return named
-
-    hr = files(image_set.hr, None) if image_set.hr else None
-    lr = files(image_set.lr, None) if image_set.lr else None
-    kernels = files(image_set.kernels, SUFFIXES) if image_set.kernels else None
-    if lr is None:
-        return {name: (path, None, None) for name, path in hr.items()}
-
-    def partner(files: Mapping[str, Path] | None, name: str, what: str, folder: str) -> Path | None:
-        if files is not None and name not in files:
-            raise BlindSRError(f"{lr[name]}: its {what} is missing in {data / folder.replace('{scale}', str(scale))}; "
-                               "add it, or move the photo away")  # fmt: skip
-        return None if files is None else files[name]
-
-    order = sorted(lr, key=lambda name: [int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", name)])
-    return {
-        n: (partner(hr, n, "truth", image_set.hr), lr[n], partner(kernels, n, "kernel", image_set.kernels))
-        for n in order
-    }
-
-
 def make_case(spec: CaseSpec, protocol: Protocol) -> Case:
     """Read the files of a case and degrade them as the protocol says.
 
-    Gray photos are repeated to three channels, and the ``note`` of the case says so; 16-bit ones count by their own
-    range. Raises BlindSRError, with the file, for what cannot be read and for sizes that do not fit the scale.
+    Gray photos are repeated to three channels and an alpha channel is left out, and the ``note`` of the case says so;
+    16-bit photos count by their own range. Raises BlindSRError, with the file, for what cannot be read and for sizes
+    that do not fit the scale.
     """
-    hr, gray = _read(spec.hr)
+    hr, note = _read(spec.hr)
     if spec.lr is not None:
-        return _given_case(spec, protocol, hr, gray)
+        return _given_case(spec, protocol, hr, note)
     assert hr is not None and spec.kernel is not None
     try:
         made = degrade(hr, spec.kernel.array, spec.scale, spec.sigma_255, protocol)
@@ -291,12 +110,12 @@ def make_case(spec: CaseSpec, protocol: Protocol) -> Case:
         protocol.grid,
         protocol.boundary == "wrap",
         tuple(map(_kernel, others)),
-        note=gray,
+        note,
     )
 
 
-def _given_case(spec: CaseSpec, protocol: Protocol, hr: np.ndarray | None, gray: str) -> Case:
-    lr, gray_lr = _read(spec.lr)
+def _given_case(spec: CaseSpec, protocol: Protocol, hr: np.ndarray | None, note: str) -> Case:
+    lr, note_lr = _read(spec.lr)
     if hr is not None and any(a != spec.scale * b for a, b in zip(hr.shape[:2], lr.shape[:2])):
         sizes = f"{lr.shape[1]}×{lr.shape[0]} and {hr.shape[1]}×{hr.shape[0]}"
         raise BlindSRError(f"{spec.lr}: {sizes} ({spec.hr.name}) do not differ by the factor {spec.scale}; "
@@ -304,19 +123,32 @@ def _given_case(spec: CaseSpec, protocol: Protocol, hr: np.ndarray | None, gray:
     k = None
     if spec.kernel_file is not None:
         k = parse_kernel(str(spec.kernel_file), spec.scale)
-        k = _kernel(k[::-1, ::-1].copy() if protocol.flip_kernels else k)
+        k = k[::-1, ::-1] if protocol.flip_kernels else k
+        k = _kernel(_centred(k, grid_shift(protocol.grid, spec.scale)) if protocol.centre_kernels else k)
     x = None if hr is None else _image(images.to_float(hr))
-    return Case(spec, _image(images.to_float(lr)), x, k, torch.zeros(1), protocol.grid, False, note=gray or gray_lr)
+    notes = "; ".join(filter(None, (note, note_lr)))
+    return Case(spec, _image(images.to_float(lr)), x, k, torch.zeros(1), protocol.grid, False, note=notes)
+
+
+def _centred(k: np.ndarray, shift: float) -> np.ndarray:
+    """``k`` (h, w) moved so that its centre of mass lies ``shift`` pixels down and right of its centre, with as many
+    zeros around it first as the move needs."""
+    middle = [n // 2 + shift for n in k.shape]
+    moves = np.subtract(middle, scipy.ndimage.center_of_mass(k))
+    padded = np.pad(k, int(np.ceil(np.abs(moves).max())) + 1)
+    return np.fft.ifft2(scipy.ndimage.fourier_shift(np.fft.fft2(padded), moves)).real
 
 
 def _read(path: Path | None) -> tuple[np.ndarray | None, str]:
-    """Pixels (H, W, 3), and a note where they were gray."""
+    """Pixels (H, W, 3), and a note on what was done to have them."""
     if path is None:
         return None, ""
-    pixels = images.read(path).pixels
-    if pixels.shape[2] == 3:
-        return pixels, ""
-    return pixels.repeat(3, axis=2), f"{path.name} is gray: repeated to three channels"
+    photo, notes = images.read(path), []
+    if photo.alpha is not None:
+        notes.append(f"{path.name} has an alpha channel: left out")
+    if photo.pixels.shape[2] == 1:
+        notes.append(f"{path.name} is gray: repeated to three channels")
+    return photo.pixels.repeat(3 // photo.pixels.shape[2], axis=2), "; ".join(notes)
 
 
 def _image(pixels: np.ndarray) -> Tensor:

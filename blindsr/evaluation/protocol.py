@@ -2,7 +2,7 @@
 
 A number without its protocol is worthless: between two readings of "PSNR at ×4" there may lie 2 dB. So everything
 that moves a number is a field here, and :meth:`Protocol.describe` says all of it in one paragraph, which is printed
-beside every table. :func:`blindsr.evaluation.cases.degrade` carries it out.
+beside every table. :func:`blindsr.evaluation.formula.degrade` carries it out.
 """
 
 from __future__ import annotations
@@ -114,7 +114,8 @@ class Protocol:
     * ``round_result``: whether the result is rounded to 8 bits before it is judged; it is clipped in any case;
     * ``colour`` and ``border`` of the score: RGB, or Y of BT.601; pixels left out, ``s``, ``s**2`` or a number;
     * ``grid``: where low-resolution pixels lie, ``corner`` or ``centre``;
-    * ``flip_kernels``: whether files of given kernels are meant for correlation;
+    * ``flip_kernels``: whether files of given kernels are meant for correlation; ``centre_kernels``: whether they say
+      nothing of the grid: each is then moved so that its centre of mass lies where the grid wants it;
     * ``metrics``: of psnr, ssim, niqe, and any that pyiqa knows; ``methods``: those that are run by default;
     * ``columns`` of the table: one for each ``kernel``, or for each ``set``; ``groups`` of kernels get a mean;
     * ``pictures``: of how many photos of each set pictures are kept, under ``pictured_kernels`` (empty: all).
@@ -134,6 +135,7 @@ class Protocol:
     colour: Literal["rgb", "y"] = "rgb"
     border: str | int = field(default="s**2", metadata={"parse": _border})
     flip_kernels: bool = False
+    centre_kernels: bool = False
     metrics: tuple[str, ...] = ("psnr", "ssim")
     methods: tuple[str, ...] = ("bicubic", "oracle", "blind")
     columns: Literal["kernel", "set"] = "kernel"
@@ -191,6 +193,8 @@ class Protocol:
         told = "the exact true kernel, the decimation's own filter folded in,"
         if self.decimation == "corner":
             told = "the true kernel"
+        if self.centre_kernels:
+            told = f"the kernel of its file, its centre of mass moved to the {self.grid} grid,"
         if any(s.told for s in self.settings):
             told = "the kernel " + ", ".join(f"{s.told} at ×{s.scale}" for s in self.settings if s.told)
         if self.knows_kernel:

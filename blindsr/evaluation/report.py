@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -16,48 +15,49 @@ from string import Template
 from typing import Any
 
 from blindsr.atomic import whole_file
-from blindsr.evaluation.jsonl import read_lines
+from blindsr.evaluation.cases import case_name
 from blindsr.evaluation.report_pictures import collect
 from blindsr.evaluation.report_tables import Metric, by_set, find_metrics, find_sections, order_methods, safe, table
+from blindsr.evaluation.worker import file_name
 
 
-def write_report(out: Path) -> Path:
-    """Write ``out/report.html`` from the ``protocol.json``, ``cells*.jsonl`` and ``pictures/`` in ``out``."""
-    out = Path(out)
-    protocol = json.loads((out / "protocol.json").read_text(encoding="utf-8"))
-    cells = read_cells(out, by_set(protocol))
-    metrics = find_metrics(protocol, cells)
-    sections = find_sections(protocol, cells)
-    pictures = collect(out / "pictures")
+def write_report(out: Path, about: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> Path:
+    """Write ``out/report.html`` of ``cells``, the lines that the tables are made of too.
+
+    ``about`` is what ``protocol.json`` holds. Of ``out/pictures`` those of the cells are shown, and no others.
+    """
+    cells = _tidy(cells, by_set(about))
+    metrics = find_metrics(about, cells)
+    sections = find_sections(about, cells)
+    entries = _entries(cells, metrics)
+    pictures = collect(out / "pictures", entries, {file_name(c["method"]): c["method"] for c in cells})
     facts = {
-        "Date": protocol.get("date"),
-        "Version": protocol.get("version"),
-        "Model": protocol.get("model"),
+        "Date": about.get("date"),
+        "Version": about.get("version"),
+        "Model": about.get("model"),
         "Images": len({(c["set"], c["image"]) for c in cells}),
         "Methods": len({c["method"] for c in cells}),
     }
-    limited = f"Of each set only the first images, at most {protocol.get('limit')}"
-    limited += "; published numbers are of all." if protocol.get("published") else "."
+    limited = f"Of each set only the first images, at most {about.get('limit')}"
+    limited += "; published numbers are of all." if about.get("published") else "."
     links = [(f"table-{n}", section.title) for n, section in enumerate(sections, 1)]
     links += [("viewer", "Pictures")] if pictures["entries"] else []
     page = Template(_resource("page.html")).substitute(
-        title=safe(protocol.get("name") or "Benchmark"),
+        title=safe(about.get("name") or "Benchmark"),
         css=_resource("page.css"),
         js=_resource("page.js"),
-        description="".join(
-            f"<p>{safe(p)}</p>" for p in (protocol.get("description") or "").split("\n\n") if p.strip()
-        ),
+        description="".join(f"<p>{safe(p)}</p>" for p in (about.get("description") or "").split("\n\n") if p.strip()),
         facts="".join(f"<div><dt>{name}</dt><dd>{safe(fact)}</dd></div>" for name, fact in facts.items() if fact),
-        command=f"<pre><code>{safe(protocol['command'])}</code></pre>" if protocol.get("command") else "",
-        limit=f'<p class="warning">{safe(limited)}</p>' if protocol.get("limit") else "",
+        command=f"<pre><code>{safe(about['command'])}</code></pre>" if about.get("command") else "",
+        limit=f'<p class="warning">{safe(limited)}</p>' if about.get("limit") else "",
         links="".join(f'<a href="#{anchor}">{safe(title)}</a>' for anchor, title in links),
         switch="".join(
             f'<label><input type="radio" name="metric" value="{safe(m.name)}" autocomplete="off"{" checked" * m.shown}>'
-            f"<span>{safe(m.label)}</span></label>"
+            f"<span>{safe(m.figure.heading)}</span></label>"
             for m in metrics
         ),
-        tables="".join(table(s, n, metrics, protocol) for n, s in enumerate(sections, 1)) or "<p>No results yet.</p>",
-        viewer=_viewer(pictures, metrics, cells, protocol) if pictures["entries"] else "",
+        tables="".join(table(s, n, metrics, about) for n, s in enumerate(sections, 1)) or "<p>No results yet.</p>",
+        viewer=_viewer(pictures, metrics, order_methods(about, cells)) if pictures["entries"] else "",
     )
     with whole_file(out / "report.html") as part:
         part.write_text(page, encoding="utf-8")
@@ -68,33 +68,30 @@ def _resource(name: str) -> str:
     return files("blindsr.evaluation").joinpath("report_page", name).read_text(encoding="utf-8")
 
 
-def read_cells(out: Path, by_set: bool = False) -> list[dict[str, Any]]:
-    """The cells of all ranks, the last line of each; ``unit`` is what has a column, ``seconds`` count as a metric."""
-    cells = {}
-    for path in sorted(out.glob("cells*.jsonl")):
-        for line in read_lines(path):
-            cell = {name: str(line.get(name) or "") for name in ("set", "image", "kernel", "method")}
-            cell |= {name: line.get(name) for name in ("scale", "sigma_255")}
-            measured = (line.get("metrics") or {}) | {"seconds": line.get("seconds")}
-            numbers = {m: v for m, v in measured.items() if isinstance(v, int | float) and not math.isnan(v)}
-            cells[tuple(cell.values())] = cell | {"metrics": numbers, "unit": cell["set" if by_set else "kernel"]}
-    return list(cells.values())
+def _tidy(cells: Sequence[Mapping[str, Any]], by_set: bool) -> list[dict[str, Any]]:
+    """The cells with every name there; ``unit`` is what has a column, ``seconds`` count as a metric."""
+    tidy = []
+    for line in cells:
+        cell = {name: str(line.get(name) or "") for name in ("set", "image", "kernel", "method")}
+        cell |= {"scale": line.get("scale"), "sigma_255": line.get("sigma_255")}
+        measured = (line.get("metrics") or {}) | {"seconds": line.get("seconds")}
+        numbers = {m: v for m, v in measured.items() if isinstance(v, int | float) and not math.isnan(v)}
+        tidy.append(cell | {"metrics": numbers, "unit": cell["set" if by_set else "kernel"]})
+    return tidy
 
 
-def _viewer(pictures: dict, metrics: Sequence[Metric], cells: Sequence[Mapping], protocol: Mapping) -> str:
-    """The viewer and its data: every picture under its method's full name, and told with its own numbers."""
-    numbers: dict[tuple, dict[str, dict[str, str]]] = {}
+def _entries(cells: Sequence[Mapping[str, Any]], metrics: Sequence[Metric]) -> dict[str, dict[str, Any]]:
+    """Folder of a case's pictures -> what the viewer tells of the case: what it is, and the numbers of every method."""
+    entries: dict[str, dict[str, Any]] = {}
     for c in cells:
-        place = c["image"], c["scale"], c["kernel"], c["sigma_255"] or 0
-        texts = {m.name: m.text(c["metrics"][m.name]) for m in metrics if m.name in c["metrics"]}
-        numbers.setdefault(place, {})[c["method"]] = texts
-    methods = order_methods(protocol, cells)
-    names = {re.sub(r"[^\w.-]+", "_", m): m for m in methods}  # of files
-    for entry in pictures["entries"]:
-        place = entry["image"], entry["scale"], entry["kernel"], entry["sigma"]
-        entry["numbers"] = numbers.get(place, {})
-        for kind in ("pictures", "kernels"):
-            entry[kind] = {names.get(name, name): i for name, i in entry[kind].items()}
-    data = pictures | {"methods": methods, "labels": {m.name: m.label for m in metrics}}
+        case = {"image": c["image"], "scale": c["scale"], "kernel": c["kernel"], "sigma": c["sigma_255"] or 0}
+        entry = entries.setdefault(case_name(*case.values()), case | {"numbers": {}})
+        numbers = c["metrics"]
+        entry["numbers"][c["method"]] = {m.name: m.text(numbers[m.name]) for m in metrics if m.name in numbers}
+    return entries
+
+
+def _viewer(pictures: dict, metrics: Sequence[Metric], methods: Sequence[str]) -> str:
+    data = pictures | {"methods": methods, "labels": {m.name: m.figure.heading for m in metrics}}
     text = json.dumps(data, ensure_ascii=False).replace("<", "\\u003c")
     return Template(_resource("viewer.html")).substitute(note=safe(pictures["note"]), data=text)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 MOST_BYTES = 10_500_000  # of all pictures together; base64 makes a third more of them
+GIVEN = {"lr": "lr", "truth": "truth", "true": "true"}  # what is no method's
 RUNGS = ((92, 2000), (85, 1280), (80, 800), (70, 480), (60, 320))  # WebP quality, pixels of the longer side
-FOLDER = re.compile(r"(?P<image>.+)_x(?P<scale>\d+)(?:_(?P<kernel>.+))?_s(?P<sigma>[\d.]+)")
 
 
 def data_uri(data: bytes) -> str:
@@ -41,29 +40,34 @@ def kernel_uri(taps: np.ndarray) -> str:
     return data_uri(data.getvalue())
 
 
-def collect(folder: Path, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
-    """All pictures of ``folder/{image}_x{scale}_{kernel}_s{sigma}/{name}.png`` for the viewer.
+def collect(
+    folder: Path, cases: Mapping[str, Mapping[str, Any]], methods: Mapping[str, str], most_bytes: int = MOST_BYTES
+) -> dict[str, Any]:
+    """The pictures of ``cases`` for the viewer: those in ``folder/CASE/``, CASE being the keys.
 
-    ``entries`` tell image, scale, kernel and sigma, and by name the numbers of their ``pictures`` and
-    ``kernels`` in the lists of these names, which hold data URIs. A ``note`` tells what was done to keep
-    the page small. Files that are no pictures are passed over.
+    ``methods`` tells which method a file is of, by its name. ``entries`` hold what ``cases`` say and, by method, the
+    numbers of its ``pictures`` and ``kernels`` in the lists of these names, which hold data URIs. A method that has no
+    numbers in a case is passed over: its picture is of another run. A ``note`` tells what was done to keep the page
+    small. Files that are no pictures are passed over.
     """
     entries, kernels, paths = [], {}, {}
     for place in sorted(folder.iterdir()) if folder.is_dir() else []:
-        named = FOLDER.fullmatch(place.name)
-        if not named:
+        if place.name not in cases:
             continue
-        entry: dict[str, Any] = named.groupdict(default="") | {"pictures": {}, "kernels": {}}
-        entry |= {"scale": int(named["scale"]), "sigma": float(named["sigma"])}
+        entry: dict[str, Any] = {**cases[place.name], "pictures": {}, "kernels": {}}
+        names = GIVEN | {file: method for file, method in methods.items() if method in entry["numbers"]}
         for path in sorted(place.glob("*.png")):
+            name = names.get(path.stem.removeprefix("kernel_"))
+            if name is None:
+                continue
             if path.stem.startswith("kernel_"):
                 uri = _kernel_file(path)
                 if uri:
-                    entry["kernels"][path.stem.removeprefix("kernel_")] = kernels.setdefault(uri, len(kernels))
+                    entry["kernels"][name] = kernels.setdefault(uri, len(kernels))
             else:
                 digest = hashlib.sha256(path.read_bytes()).hexdigest()
                 paths.setdefault(digest, path)
-                entry["pictures"][path.stem] = digest
+                entry["pictures"][name] = digest
         entries.append(entry)
 
     encoded, note = _fit(list(paths.values()), most_bytes)

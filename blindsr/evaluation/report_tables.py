@@ -5,40 +5,27 @@ from __future__ import annotations
 import html
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from blindsr.evaluation.figures import Figure, figure
 from blindsr.evaluation.report_pictures import kernel_uri
-from blindsr.evaluation.scores import LOWER_IS_BETTER
 
 ORACLE = "oracle"  # the method that is told the truth, if there is one
 MOST_COLUMNS = 24  # a table of more kernels shows their means alone
-KNOWN = {  # metric: its name for people, decimals
-    "psnr": ("PSNR, dB", 2),
-    "ssim": ("SSIM", 4),
-    "lpips": ("LPIPS", 4),
-    "dists": ("DISTS", 4),
-    "niqe": ("NIQE", 2),
-    "kernel_psnr": ("Kernel PSNR, dB", 2),
-    "redegraded_psnr": ("Re-degraded PSNR, dB", 2),
-    "sigma_error_255": ("σ error, of 255", 2),
-    "seconds": ("Seconds per image", 2),
-}
 UNNAMED = {"": "mean", "none": "no blur", "given": "given kernel", "unknown": "unknown kernel"}
 
 Values = Mapping[str, Mapping[tuple, float]]  # of one method: unit (a column: kernel or set) -> photo -> value
 
 
-@dataclass(frozen=True)
-class Metric:
+class Metric(NamedTuple):
+    """A figure that the page has, under its ``name`` in the cells; one is ``shown`` at first."""
+
     name: str
-    label: str
-    digits: int
-    higher: bool
+    figure: Figure
     shown: bool
 
     @property
@@ -47,10 +34,7 @@ class Metric:
         return f'data-metric="{safe(self.name)}"' + ("" if self.shown else " hidden")
 
     def text(self, value: float | None, sign: str = "") -> str:
-        if value is None:
-            return "–"
-        rounded = round(value, self.digits) + 0.0  # no negative zero
-        return f"{rounded:{sign if rounded else ''}.{self.digits}f}".replace("-", "−").replace("inf", "∞")
+        return self.figure.text(value, sign)
 
 
 class Column(NamedTuple):
@@ -74,48 +58,45 @@ def safe(text: Any) -> str:
     return html.escape(str(text))
 
 
-def find_metrics(protocol: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[Metric]:
-    """The metrics that some cell has, in the protocol's order; the headline one, or else the first, is shown."""
+def find_metrics(about: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[Metric]:
+    """The metrics that some cell has, in the protocol's order; the first is shown."""
     found = {m: None for c in cells for m in c["metrics"]}
-    names = [m for m in protocol.get("metrics") or [] if m in found]
+    names = [m for m in about.get("metrics") or [] if m in found]
     names += sorted(found.keys() - set(names), key=lambda m: (m == "seconds", list(found).index(m)))
-    shown = protocol.get("metric") if protocol.get("metric") in names else names[0] if names else ""
-    higher = {m: m not in LOWER_IS_BETTER for m in names} | (protocol.get("higher_is_better") or {})
-    known = {m: (m.replace("_", " ").capitalize(), 3) for m in names} | KNOWN
-    return [Metric(m, *known[m], higher[m], m == shown) for m in names]
+    return [Metric(m, figure(m), m == names[0]) for m in names]
 
 
-def find_sections(protocol: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[Section]:
+def find_sections(about: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[Section]:
     """One section per scale and noise level that has cells, those of the protocol first, in its order."""
-    planned = [(s, n) for s in protocol.get("scales") or [] for n in protocol.get("sigmas_255") or []]
+    planned = [(s, n) for s in about.get("scales") or [] for n in about.get("sigmas_255") or []]
     sections = []
     for scale, sigma in dict.fromkeys([*planned, *((c["scale"], c["sigma_255"]) for c in cells)]):
         here = [c for c in cells if (c["scale"], c["sigma_255"]) == (scale, sigma)]
         if here:
             wanted = {"scale": scale, "sigma_255": sigma}
-            published = [p for p in protocol.get("published") or [] if all(p.get(k, v) == v for k, v in wanted.items())]
+            published = [p for p in about.get("published") or [] if all(p.get(k, v) == v for k, v in wanted.items())]
             said = [None if scale is None else f"×{scale}", None if sigma is None else f"σ = {sigma:g}"]
             title = ", ".join(filter(None, said))
             methods = {c["method"] for c in here}
-            columns = _columns(protocol, {c["unit"]: None for c in here})
+            columns = _columns(about, {c["unit"]: None for c in here})
             sections.append(
                 Section(title or "Results", here, published, columns, ORACLE in methods and len(methods) > 1)
             )
     return sections
 
 
-def by_set(protocol: Mapping[str, Any]) -> bool:
+def by_set(about: Mapping[str, Any]) -> bool:
     """Whether a column stands for a set of photos, and not for a kernel."""
-    return (protocol.get("protocol") or protocol).get("columns") == "set"
+    return (about.get("protocol") or {}).get("columns") == "set"
 
 
-def _columns(protocol: Mapping[str, Any], found: Mapping[str, None]) -> list[Column]:
+def _columns(about: Mapping[str, Any], found: Mapping[str, None]) -> list[Column]:
     """A column per set; or one per kernel, in the protocol's order, then the means of every group and of all."""
-    units = [u for u in protocol.get("sets" if by_set(protocol) else "kernels") or [] if u in found]
+    units = [u for u in about.get("sets" if by_set(about) else "kernels") or [] if u in found]
     units += [u for u in found if u not in units]
-    if by_set(protocol):
+    if by_set(about):
         return [Column(u, [u], "", False) for u in units]
-    groups = {name: [u for u in units if u in group] for name, group in (protocol.get("groups") or {}).items()}
+    groups = {name: [u for u in units if u in group] for name, group in (about.get("groups") or {}).items()}
     groups = {name: group for name, group in groups.items() if group}
     group_of = {u: name for name, group in groups.items() for u in group}
     single = units if len(units) <= MOST_COLUMNS else []
@@ -127,9 +108,9 @@ def _columns(protocol: Mapping[str, Any], found: Mapping[str, None]) -> list[Col
     return columns
 
 
-def order_methods(protocol: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[str]:
+def order_methods(about: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> list[str]:
     """In the protocol's order; what is called ``blind, loop 1`` stands with ``blind``, all others at the end."""
-    order = list(protocol.get("methods") or [])
+    order = list(about.get("methods") or [])
     found = list(dict.fromkeys(c["method"] for c in cells))
 
     def place(method: str) -> int:
@@ -138,9 +119,9 @@ def order_methods(protocol: Mapping[str, Any], cells: Sequence[Mapping[str, Any]
     return sorted(found, key=place)
 
 
-def table(section: Section, number: int, metrics: Sequence[Metric], protocol: Mapping[str, Any]) -> str:
+def table(section: Section, number: int, metrics: Sequence[Metric], about: Mapping[str, Any]) -> str:
     """A table with one heading and, for each metric, a body of measured rows and one of published rows."""
-    methods = order_methods(protocol, section.cells)
+    methods = order_methods(about, section.cells)
     photos = {(c["set"], c["image"]) for c in section.cells}
     sets = Counter(s for s, _ in photos)
     warnings, bodies = "", ""
@@ -151,20 +132,20 @@ def table(section: Section, number: int, metrics: Sequence[Metric], protocol: Ma
                 photo = (c["set"], c["image"], c["kernel"])
                 rows[c["method"]].setdefault(c["unit"], {})[photo] = c["metrics"][metric.name]
         rows = {method: values for method, values in rows.items() if values}
-        warnings += _uneven(rows, {c["unit"]: None for c in section.cells}, metric, by_set(protocol))
+        warnings += _uneven(rows, {c["unit"]: None for c in section.cells}, metric, by_set(about))
         bodies += _measured(rows, section, metric) + _published(section, metric)
     title, count = safe(section.title), f"{len(photos)} image{'s' * (len(photos) != 1)}"
     count += f" ({', '.join(f'{n} of {name}' for name, n in sorted(sets.items()))})" if len(sets) > 1 else ""
     return (
         f'<section id="table-{number}"><h2>{title} <small>{safe(count)}</small></h2>{warnings}'
         f'<div class="scroll" tabindex="0" role="region" aria-label="Results, {title}">'
-        f"<table>{_heading(section, metrics, protocol)}{bodies}</table></div></section>"
+        f"<table>{_heading(section, metrics, about)}{bodies}</table></div></section>"
     )
 
 
-def _heading(section: Section, metrics: Sequence[Metric], protocol: Mapping[str, Any]) -> str:
+def _heading(section: Section, metrics: Sequence[Metric], about: Mapping[str, Any]) -> str:
     """Kernels as pictures under the names of their groups, then the means, then the loss against the oracle."""
-    taps = {} if by_set(protocol) else protocol.get("kernels") or {}
+    taps = {} if by_set(about) else about.get("kernels") or {}
     grouped = any(c.group for c in section.columns)
 
     def cell(place: int, label: str, kind: str, kernel: str = "", rows: int = 1) -> str:
@@ -174,7 +155,8 @@ def _heading(section: Section, metrics: Sequence[Metric], protocol: Mapping[str,
         button = f'<button type="button" data-column="{place}">{picture}<span>{safe(label)}</span></button>'
         return f'<th scope="col" class="{kind}" rowspan="{rows}" aria-sort="none">{button}</th>'
 
-    units = "".join(f"<span {m.mark}>{safe(m.label)} {'↑' if m.higher else '↓'}</span>" for m in metrics)
+    ways = ["↓" if m.figure.lower_is_better else "↑" for m in metrics]
+    units = "".join(f"<span {m.mark}>{safe(m.figure.heading)} {way}</span>" for m, way in zip(metrics, ways))
     corner = f'<th scope="col" rowspan="{1 + grouped}">{units}</th>'
     low = "".join(
         cell(i, c.label, "mean") if c.is_mean else cell(i, c.label, "kernel", c.units[0])
@@ -193,7 +175,8 @@ def _measured(rows: Mapping[str, Values], section: Section, metric: Metric) -> s
     means = {method: [_mean(values, c.units) for c in section.columns] for method, values in rows.items()}
     marks = []
     for column in zip(*means.values()):
-        ranked = sorted({round(v, metric.digits) for v in column if v is not None}, reverse=metric.higher)
+        known = {round(v, metric.figure.digits) for v in column if v is not None}
+        ranked = sorted(known, reverse=not metric.figure.lower_is_better)
         marks.append({metric.text(v): tag for v, tag in zip(ranked, "bu")} if len(rows) > 1 else {})
     lines = ""
     for method, row in means.items():
@@ -220,7 +203,8 @@ def _published(section: Section, metric: Metric) -> str:
 
 
 def _body(metric: Metric, lines: str, more: str = "") -> str:
-    return f'<tbody {metric.mark} data-best="{"high" if metric.higher else "low"}"{more}>{lines}</tbody>'
+    best = "low" if metric.figure.lower_is_better else "high"
+    return f'<tbody {metric.mark} data-best="{best}"{more}>{lines}</tbody>'
 
 
 def _row(heading: str, texts: Sequence[str], section: Section) -> str:

@@ -21,7 +21,6 @@ from blindsr.ops.fourier import grid_shift, move
 from blindsr.ops.resize import decimate
 
 OWN = ("psnr", "ssim", "niqe")
-LOWER_IS_BETTER = ("niqe", "lpips", "dists", "brisque", "pi", "kernel_distance", "sigma_error_255", "seconds")
 
 
 def score(case: Case, result: Result, protocol: Protocol) -> dict[str, float]:

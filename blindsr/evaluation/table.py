@@ -12,18 +12,8 @@ from statistics import fmean
 from typing import Any
 
 from blindsr.atomic import whole_file
+from blindsr.evaluation.figures import DIAGNOSTICS, figure
 from blindsr.evaluation.protocol import Protocol, PublishedRow
-from blindsr.evaluation.scores import LOWER_IS_BETTER
-
-DIGITS = {"ssim": 4, "kernel_correlation": 3, "lpips": 4, "dists": 4}
-# What the second table says of every method; the first has the protocol's own metrics.
-DIAGNOSTICS = {
-    "kernel_psnr": "kernel PSNR, aligned",
-    "kernel_correlation": "kernel correlation",
-    "sigma_error_255": "σ error (of 255)",
-    "redegraded_psnr": "re-degradation PSNR (sanity only)",
-    "seconds": "seconds per photo",
-}
 
 
 @dataclass
@@ -130,8 +120,8 @@ def _figures(table: Table) -> str:
     pair = len(others) == 1 and len(table.columns) <= 4  # few columns: both in one cell, as in 32.00/0.8885
     beside = [] if pair else others
     losses = any(row.loss is not None for row in table.rows)
-    names = main.upper() + (f"/{others[0].upper()}" if pair else "")
-    head = [names, *table.columns, *(f"{m.upper()}, mean" for m in beside)]
+    names = figure(main).label + (f"/{figure(others[0]).label}" if pair else "")
+    head = [names, *table.columns, *(f"{figure(m).label}, mean" for m in beside)]
     head += ["dB below the oracle"] if losses else []
     measured = [row for row in table.rows if not row.published]
     lines = []
@@ -140,7 +130,7 @@ def _figures(table: Table) -> str:
         if pair:
             shown = [f"{a}/{_bold(others[0], c, row, measured)}" for a, c in zip(shown, table.columns)]
         shown += [_bold(metric, "all", row, measured) for metric in beside]
-        shown += [_text("psnr", row.loss)] if losses else []
+        shown += [figure("psnr").text(row.loss)] if losses else []
         lines.append([f"{row.method} (published)" if row.published else row.method, *shown])
     return _grid(head, lines)
 
@@ -148,23 +138,20 @@ def _figures(table: Table) -> str:
 def _diagnostics(table: Table) -> str:
     known = [m for m in DIAGNOSTICS if any(m in row.values for row in table.rows)]
     lines = [
-        [row.method, *(_text(m, row.values.get(m, {}).get("all")) for m in known)]
+        [row.method, *(figure(m).text(row.values.get(m, {}).get("all")) for m in known)]
         for row in table.rows
         if not row.published
     ]
-    return _grid(["means", *(DIAGNOSTICS[m] for m in known)], lines)
+    return _grid(["means", *(figure(m).heading for m in known)], lines)
 
 
 def _bold(metric: str, column: str, row: Row, measured: Sequence[Row]) -> str:
     """The best of the measured rows is bold; published rows may be of other photos."""
-    text = _text(metric, row.values.get(metric, {}).get(column))
+    known = figure(metric)
+    text = known.text(row.values.get(metric, {}).get(column))
     values = [r.values[metric][column] for r in measured if column in r.values.get(metric, {})]
-    best = (min if metric in LOWER_IS_BETTER else max)(values, default=None)
-    return f"**{text}**" if not row.published and len(measured) > 1 and text == _text(metric, best) != "–" else text
-
-
-def _text(metric: str, value: float | None) -> str:
-    return "–" if value is None else f"{value:.{DIGITS.get(metric, 2)}f}"
+    best = known.text((min if known.lower_is_better else max)(values, default=None))
+    return f"**{text}**" if not row.published and len(measured) > 1 and text == best != "–" else text
 
 
 def _grid(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import scipy.io
+import scipy.ndimage
+import torch
 import yaml
 from PIL import Image
 
-from blindsr import checkpoints
+from blindsr import checkpoints, registry
 from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.cli import main
 from blindsr.evaluation.jsonl import read_lines
+from blindsr.evaluation.protocol import load_protocol
 from blindsr.kernels.gaussian import gaussian
 from blindsr.restorers.usrnet import USRNetConfig
 
@@ -113,6 +117,73 @@ def test_means_in_the_table_are_those_of_the_cells(data, toy, tmp_path, capsys):
     assert f"{by_hand:.2f}" in (out / "table.md").read_text()
 
 
+def rows(page: Path, number: int = 0) -> dict[str, list[str]]:
+    """Row -> its PSNRs in a table of a page."""
+    table = page.read_text().split("</table>")[number]
+    body = "".join(re.findall(r'<tbody data-metric="psnr".*?</tbody>', table, re.DOTALL))
+    found = re.findall(r'<th scope="row">(.*?)</th>(.*?)</tr>', body)
+    return {name: re.findall(r">([^<>]+)</", cells) for name, cells in found}
+
+
+def test_table_and_page_show_the_same_cells(data, toy, tmp_path, capsys, small_model):
+    """Lines of earlier weights, photos and methods stay in the folder and are shown nowhere."""
+    out, other = tmp_path / "out", tmp_path / "other.safetensors"
+    model = checkpoints.load(small_model).model
+    with torch.no_grad():
+        for values in model.restorer.parameters():
+            values.add_(0.001)
+    checkpoints.save(other, model, {})
+    protocol = toy(settings=[{"scale": 2, "kernels": ["gaussian:1.0", "gaussian:2.0"]}])
+    common = (protocol, "--data", data, "--out", out, "--jobs", 1)
+    assert run(capsys, *common, "--limit", 2, "--method", "bicubic", "oracle", "--model", small_model)[0] == 0
+    first = (out / "pictures" / "a_x2_gaussian1.0_s0" / "oracle.png").read_bytes()
+    second = ("--limit", 1, "--method", "oracle", "--model")
+    assert run(capsys, *common, *second, other)[0] == 0
+    cells = [c for c in read_lines(out / "cells.jsonl")[-2:] if c["method"] == "oracle"]
+    expected = [f"{cells[i]['metrics']['psnr']:.2f}" for i in (0, 1)]
+    mean = f"{np.mean([c['metrics']['psnr'] for c in cells]):.2f}"
+    assert rows(out / "report.html") == {"oracle": [*expected, mean]}
+    (line,) = re.findall(r"^\| oracle \|.*/.*$", (out / "table.md").read_text(), re.MULTILINE)
+    assert re.findall(r"([\d.]+)/", line) == [*expected, mean] and "bicubic" not in (out / "table.md").read_text()
+    assert "<dd>1</dd>" in (out / "report.html").read_text()  # one image, one method
+
+    # The numbers of the first weights are there still; of the pictures, which were written over, so they are again.
+    assert first != (out / "pictures" / "a_x2_gaussian1.0_s0" / "oracle.png").read_bytes()
+    assert run(capsys, *common, *second, small_model)[0] == 0
+    assert first == (out / "pictures" / "a_x2_gaussian1.0_s0" / "oracle.png").read_bytes()
+    done = (out / "cells.jsonl").read_text()
+    assert run(capsys, *common, *second, small_model)[0] == 0 and (out / "cells.jsonl").read_text() == done
+
+
+def test_published_numbers_stand_under_their_sets(data, toy, tmp_path, capsys):
+    for name in ("one", "two"):
+        (data / name).mkdir()
+        Image.fromarray(grain(4)).save(data / name / "p.png")
+    sets = [{"name": name, "hr": name} for name in ("one", "elsewhere", "two")]
+    published = [{"name": "theirs", "scale": 2, "psnr": [31, 32, 33]}]
+    protocol = toy(sets=sets, settings=[{"scale": 2}], columns="set", published=published)
+    common = (protocol, "--data", data, "--out", tmp_path / "out", "--method", "bicubic", "--jobs", 1)
+    assert run(capsys, *common, "--set", "one", "two")[0] == 0
+    page, text = tmp_path / "out" / "report.html", tmp_path / "out" / "table.md"
+    assert [row[:2] for name, row in rows(page).items() if name.startswith("theirs")] == [["31.00", "33.00"]]
+    assert "| theirs (published) | 31.00/– | 33.00/– |" in text.read_text()
+    # With the first set left out, the published value of the other one still stands under it, and no more.
+    assert run(capsys, *common, "--set", "two")[0] == 0
+    assert [row[:1] for name, row in rows(page).items() if name.startswith("theirs")] == [["33.00"]]
+    assert "31.00" not in page.read_text()
+
+
+def test_published_numbers_of_kernels_that_differ_by_scale(data, toy, tmp_path, capsys):
+    settings = [{"scale": s, "kernels": [f"gaussian:{w}" for w in (s / 2, s / 2 + 0.1)]} for s in (2, 4)]
+    published = [{"name": "theirs", "scale": 4, "psnr": [31, 32]}]
+    protocol = toy(settings=settings, published=published)
+    assert run(capsys, protocol, "--data", data, "--out", tmp_path, "--limit", 1, "--method", "bicubic")[0] == 0
+    assert [row for name, row in rows(tmp_path / "report.html", 1).items() if name.startswith("theirs")] == [
+        ["31.00", "32.00", "31.50"]
+    ]
+    assert "| theirs (published) | 31.00/– | 32.00/– | 31.50/– |" in (tmp_path / "table.md").read_text()
+
+
 def test_processes_make_no_difference(data, toy, tmp_path, capsys, small_model):
     common = (toy(), "--data", data, "--model", small_model, "--limit", 1, "--method", "bicubic", "oracle")
     assert run(capsys, *common, "--out", tmp_path / "one", "--jobs", 1)[0] == 0
@@ -154,41 +225,31 @@ def test_results_of_another_program(data, toy, tmp_path, capsys):
 
 @pytest.fixture
 def div2krk(data: Path) -> Path:
-    """Given photos, each with its own kernel, in the layout of DIV2KRK."""
-    for folder in ("gt", "lr_x2", "gt_k_x2"):
-        (data / folder).mkdir()
+    """Given photos, each with its own kernel, in the layout of DIV2KRK: the blur correlates with a kernel that is moved
+    half a pixel for the centre grid, the file holds it unmoved."""
+    folder = data / "test" / "div2krk"
+    for name in ("gt", "lr_x2", "gt_k_x2"):
+        (folder / name).mkdir(parents=True)
     for i in (1, 2, 10):
-        hr, k = grain(i), gaussian(11, 1.0, 0.6, 0.1 * i)
-        Image.fromarray(hr).save(data / "gt" / f"img_{i}_gt.png")
-        Image.fromarray(cv2.filter2D(hr, -1, k)[::2, ::2].copy()).save(data / "lr_x2" / f"im_{i}.png")
-        scipy.io.savemat(data / "gt_k_x2" / f"kernel_{i}.mat", {"Kernel": k})
-    return data
+        hr, k = grain(i), gaussian(11, 1.4, 0.7, 0.1 * i)
+        moved = scipy.ndimage.shift(np.pad(k, 2), 0.5)
+        Image.fromarray(hr).save(folder / "gt" / f"img_{i}_gt.png")
+        Image.fromarray(cv2.filter2D(hr, -1, moved)[::2, ::2].copy()).save(folder / "lr_x2" / f"im_{i}.png")
+        scipy.io.savemat(folder / "gt_k_x2" / f"kernel_{i}.mat", {"Kernel": k})
+    return folder
 
 
-GIVEN = {
-    "sets": [
-        {
-            "name": "k",
-            "hr": "gt",
-            "lr": "lr_x{scale}",
-            "kernels": "gt_k_x{scale}",
-            "ignore": ["img_", "im_", "kernel_", "_gt"],
-        }
-    ],
-    "settings": [{"scale": 2}],
-}
-
-
-def test_given_photos_with_their_kernels(div2krk, toy, tmp_path, capsys, small_model):
+def test_given_photos_with_their_kernels(div2krk, data, toy, tmp_path, capsys, small_model):
     out = tmp_path / "out"
-    common = (toy(**GIVEN), "--data", div2krk, "--out", out, "--model", small_model, "--jobs", 1)
+    shipped = registry.as_mapping(load_protocol("dan_setting2")[1]) | {"settings": [{"scale": 2}], "pictures": 1}
+    common = (toy(**shipped), "--data", data, "--out", out, "--model", small_model, "--jobs", 1)
     quick = "{name: total_variation, iterations: 15}"
     assert run(capsys, *common, "--method", "bicubic", "oracle", quick, "blind")[0] == 0
     cells = figures(out)
     assert [key[0] for key in cells if key[3] == "bicubic"] == ["1", "2", "10"]
-    assert all(
-        cells[i, "given", 0.0, "total_variation"]["psnr"] > cells[i, "given", 0.0, "bicubic"]["psnr"] for i in "12"
-    )
+    for i in "12":
+        bicubic, told = (cells[i, "given", 0.0, method] for method in ("bicubic", "total_variation"))
+        assert told["psnr"] > bicubic["psnr"] + 1 and told["redegraded_psnr"] > 40
 
     (div2krk / "gt_k_x2" / "kernel_2.mat").unlink()
     code, _, errors = run(capsys, *common)
@@ -214,12 +275,52 @@ def test_without_truth(data, toy, tmp_path, capsys):
     assert code == 2 and "knows no true kernel" in errors[-1]
 
 
-def test_gray_photos_are_told(data, toy, tmp_path, capsys):
-    Image.fromarray(grain(1)).convert("L").save(data / "photos" / "a.png")
-    out = tmp_path / "out"
-    code, _, errors = run(capsys, toy(), "--data", data, "--out", out, "--limit", 1, "--method", "bicubic", "--jobs", 1)
-    assert code == 0 and "blindsr: a.png is gray: repeated to three channels" in errors
-    assert all("gray" in line["note"] for line in read_lines(out / "cells.jsonl"))
+def one_photo(capsys, data: Path, toy, out: Path, *options: object) -> tuple[int, str, list[str]]:
+    """A quick run on the first photo alone."""
+    protocol = toy(settings=[{"scale": 2, "kernels": ["gaussian:1.0"]}])
+    options = options or ("--jobs", 1)
+    return run(capsys, protocol, "--data", data, "--out", out, "--limit", 1, "--method", "bicubic", *options)
+
+
+def test_gray_and_alpha_are_told(data, toy, tmp_path, capsys):
+    alpha = np.full((56, 64), 9, np.uint8)
+    for name, channels, words in (
+        ("gray", cv2.cvtColor(grain(1), cv2.COLOR_RGB2GRAY), "a.png is gray: repeated to three channels"),
+        ("alpha", np.dstack([grain(1), alpha]), "a.png has an alpha channel: left out"),
+    ):
+        Image.fromarray(channels).save(data / "photos" / "a.png")
+        code, _, errors = one_photo(capsys, data, toy, tmp_path / name)
+        assert code == 0 and f"blindsr: {words}" in errors
+        assert all(line["note"] == words for line in read_lines(tmp_path / name / "cells.jsonl"))
+    Image.fromarray(grain(1)).save(data / "photos" / "a.png")
+    assert one_photo(capsys, data, toy, tmp_path / "plain")[0] == 0
+    assert figures(tmp_path / "alpha") == figures(tmp_path / "plain")
+
+
+def test_sixteen_bits_and_odd_sides_are_fine(data, toy, tmp_path, capsys):
+    pixels = grain(1, 57, 67)
+    Image.fromarray(pixels[:56, :64]).save(data / "photos" / "a.png")
+    assert one_photo(capsys, data, toy, tmp_path / "cropped")[0] == 0
+    cv2.imwrite(str(data / "photos" / "a.png"), pixels[..., ::-1].astype(np.uint16) * 257)
+    assert one_photo(capsys, data, toy, tmp_path / "deep")[0] == 0
+    assert figures(tmp_path / "deep") == figures(tmp_path / "cropped")
+
+
+@pytest.mark.parametrize(
+    "content, words, jobs",
+    [(b"", "the file is empty", 1), (b"\x89PNG\r\n\x1a\n and no more", "damaged", 2), (b"hello", "not a PNG", 1)],
+)
+def test_unreadable_photos_are_named(data, toy, tmp_path, capsys, content, words, jobs):
+    (data / "photos" / "a.png").write_bytes(content)
+    code, said, errors = one_photo(capsys, data, toy, tmp_path / "out", "--jobs", jobs)
+    assert code == 2 and said == "" and len(errors) == 1
+    assert errors[0].startswith(f"blindsr: {data / 'photos' / 'a.png'}: ") and words in errors[0]
+
+
+def test_small_photos_are_named(data, toy, tmp_path, capsys):
+    Image.fromarray(grain(1)[:20, :20]).save(data / "photos" / "a.png")
+    code, _, errors = one_photo(capsys, data, toy, tmp_path / "out")
+    assert code == 2 and len(errors) == 1 and "a.png: a photo of 20×20 is too small" in errors[0]
 
 
 @pytest.mark.parametrize(
@@ -228,6 +329,7 @@ def test_gray_photos_are_told(data, toy, tmp_path, capsys):
         (["--data", "nowhere"], "nowhere: no such folder; give the one that holds the photos as --data"),
         (["--data", "."], "no such kernel file"),
         (["--set", "other"], "no set is called 'other'"),
+        (["--set", "gone"], "photos/gone: no such folder; give the folder that holds photos/gone as --data"),
         (["--method", "bicubi"], "no method is called 'bicubi'; did you mean 'bicubic'?"),
         (["--method", "folder"], "method folder: needs a path"),
         (["--method", "folder:nowhere"], "nowhere is no folder"),
@@ -237,9 +339,19 @@ def test_gray_photos_are_told(data, toy, tmp_path, capsys):
     ],
 )
 def test_bad_orders(data, toy, tmp_path, capsys, options, words):
-    common = [toy(), "--out", tmp_path / "out", "--jobs", 1]
+    sets = [{"name": "toy", "hr": "photos"}, {"name": "gone", "hr": "photos/gone"}]
+    options = options if "--set" in options else [*options, "--set", "toy"]
+    common = [toy(sets=sets), "--out", tmp_path / "out", "--jobs", 1]
     code, said, errors = run(capsys, *common, *(["--data", data] if "--data" not in options else []), *options)
     assert code == 2 and said == "" and len(errors) == 1 and words in errors[0], errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_single_kernel_has_no_others(data, toy, tmp_path, capsys, small_model):
+    settings = [{"scale": 2, "kernels": ["gaussian:1", "gaussian:2"]}, {"scale": 4, "kernels": ["gaussian:1"]}]
+    common = (toy(settings=settings), "--data", data, "--out", tmp_path / "out", "--model", small_model)
+    code, _, errors = run(capsys, *common, "--method", "wrong_kernel")
+    assert code == 2 and len(errors) == 1 and "no other one among the kernels of toy at ×4" in errors[0]
     assert not (tmp_path / "out").exists()
 
 

@@ -11,7 +11,8 @@ import torch
 
 from blindsr import config, registry
 from blindsr.config import ConfigError
-from blindsr.evaluation.cases import degrade, kernels_of
+from blindsr.evaluation.formula import degrade
+from blindsr.evaluation.listing import kernels_of
 from blindsr.evaluation.protocol import Protocol, load_protocol
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.gaussian import gaussian
@@ -34,8 +35,10 @@ def test_shipped_protocols_are_readable_and_round_trip(name):
     found, protocol = load_protocol(name)
     assert found == name and len(protocol.describe()) > 100
     assert config.parse(Protocol, registry.as_mapping(protocol), name) == protocol
-    for method in protocol.methods:
-        registry.parse_component("method")(method, name)
+    methods = [registry.build(registry.parse_component("method")(method, name)) for method in protocol.methods]
+    assert protocol.knows_kernel or not any(m.needs_kernel for m in methods)
+    enough = all(len(s.kernels) > 1 or s.gaussians for s in protocol.settings)
+    assert enough or not any(m.needs_others for m in methods)
 
 
 @pytest.mark.parametrize("scale, sigma_255", [(2, 0.0), (3, 2.55), (3, 7.65), (4, 0.0)])

@@ -79,7 +79,7 @@ def some_cells(methods: tuple[str, ...] = ("bicubic", "blind", "oracle")) -> lis
 
 
 def write(out: Path, cells: list[dict[str, Any]], **changes: Any) -> Page:
-    protocol = {
+    about = {
         "name": "Three kernels",
         "description": "Blurred.",
         "command": "blindsr benchmark three",
@@ -91,9 +91,7 @@ def write(out: Path, cells: list[dict[str, Any]], **changes: Any) -> Page:
         "groups": {"narrow": ["k1", "k2"], "wide": ["k3"]},
         "metrics": ["psnr", "ssim"],
     }
-    (out / "protocol.json").write_text(json.dumps(protocol | changes))
-    (out / "cells.jsonl").write_text("".join(json.dumps(c) + "\n" for c in cells))
-    return Page(write_report(out))
+    return Page(write_report(out, about | changes, cells))
 
 
 def by_hand(cells: list[dict[str, Any]], method: str, kernels: tuple[str, ...], metric: str = "psnr") -> float:
@@ -146,11 +144,9 @@ def test_a_single_method_has_no_bold_and_no_loss(tmp_path: Path) -> None:
     assert "Δ" not in page.text
 
 
-def test_other_rows_and_the_last_line_of_a_cell(tmp_path: Path) -> None:
-    cells = [*some_cells(), *(cell(i, k, "blind, loop 1", psnr=20.0) for i, k in product("ab", KERNELS))]
-    page = write(tmp_path, [*cells, *(cell(i, "k1", "blind", psnr=60.0) for i in "ab")])
+def test_other_rows_stand_with_their_method(tmp_path: Path) -> None:
+    page = write(tmp_path, some_cells() + [cell(i, k, "blind, loop 1", psnr=20.0) for i, k in product("ab", KERNELS)])
     assert list(page.rows["table-1 psnr"]) == ["bicubic", "blind", "blind, loop 1", "oracle"]
-    assert page.rows["table-1 psnr"]["blind"][0] == ("60.00", "b")
     assert "blind, loop 1" not in page.rows["table-1 ssim"]
 
 
@@ -203,6 +199,16 @@ def test_the_viewer_has_every_picture_once_under_its_methods_name(tmp_path: Path
     assert data["entries"][0]["kernels"].keys() == {"true", "bicubic", "blind, loop 1"} and len(data["kernels"]) == 1
 
 
+def test_pictures_of_other_runs_are_not_shown(tmp_path: Path) -> None:
+    """Neither those of cases nor those of methods that have no cell here."""
+    cells = some_cells(("bicubic", "blind"))
+    pictures(tmp_path, cells, {"bicubic": "bicubic", "blind": "blind"})
+    data = data_of(write(tmp_path, [c for c in cells if c["image"] == "a" and c["method"] == "bicubic"]))
+    assert {e["image"] for e in data["entries"]} == {"a"} and len(data["entries"]) == len(KERNELS)
+    assert all(e["pictures"].keys() == {"lr", "truth", "bicubic"} for e in data["entries"])
+    assert all(e["kernels"].keys() == {"true", "bicubic"} for e in data["entries"])
+
+
 def test_no_pictures_no_viewer(tmp_path: Path) -> None:
     page = write(tmp_path, some_cells())
     assert "select" not in page.tags and ("a", "href", "#viewer") not in page.attributes
@@ -210,17 +216,18 @@ def test_no_pictures_no_viewer(tmp_path: Path) -> None:
 
 
 def test_pictures_are_made_to_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
+    rng, cases = np.random.default_rng(0), {}
     for n in range(3):
-        folder = tmp_path / "pictures" / f"photo_{n}_x4_k1_s2.55"
-        folder.mkdir(parents=True)
+        folder = tmp_path / f"photo_{n}_x4_k1_s2.55"
+        folder.mkdir()
         Image.fromarray(rng.integers(0, 256, (200, 300, 3), np.uint8)).save(folder / "lr.png")
-    assert report_pictures.collect(tmp_path / "pictures")["note"] == ""
+        cases[folder.name] = {"image": f"photo_{n}", "numbers": {}}
+    assert report_pictures.collect(tmp_path, cases, {})["note"] == ""
     monkeypatch.setattr(report_pictures, "RUNGS", ((80, 100), (50, 50)))
-    small = report_pictures.collect(tmp_path / "pictures", 60_000)
+    small = report_pictures.collect(tmp_path, cases, {}, 60_000)
     assert "quality 80 and at most 100 pixels" in small["note"] and len(small["entries"]) == 3
     assert sum(map(len, small["pictures"])) < 60_000 * 4 / 3 + 100 and small["entries"][2]["image"] == "photo_2"
-    smaller = report_pictures.collect(tmp_path / "pictures", len(small["pictures"][0]) // 8)
+    smaller = report_pictures.collect(tmp_path, cases, {}, len(small["pictures"][0]) // 8)
     assert "are left out" in smaller["note"] and len(smaller["entries"]) < 3
 
 

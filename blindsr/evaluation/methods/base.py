@@ -41,7 +41,7 @@ class Method:
     needs_model = False
     """Whether it runs the model of the benchmark."""
     needs_others = False
-    """Whether its results depend on the other kernels of the protocol."""
+    """Whether it works with the other kernels of the protocol, of which there must be some."""
 
     def __init__(self, config: Any):
         self.config = config

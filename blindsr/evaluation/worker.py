@@ -1,0 +1,156 @@
+"""One process of a benchmark: it makes cases, runs the methods on them, scores the results and keeps their pictures."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+
+from blindsr import images, registry
+from blindsr.alternating import AlternatingSR
+from blindsr.evaluation.cases import Case, CaseSpec, make_case
+from blindsr.evaluation.methods.base import Result, load_model
+from blindsr.evaluation.order import Order
+from blindsr.evaluation.scores import as_uint8, score
+from blindsr.inference.machine import choose_device
+
+
+@dataclass(frozen=True)
+class Task:
+    """A case, and the methods to run on it with the fingerprints of their cells."""
+
+    spec: CaseSpec
+    methods: tuple[tuple[Any, str], ...]
+
+
+class Worker:
+    """Does tasks: makes the case, runs the methods, scores, keeps pictures; answers the lines."""
+
+    def __init__(self, order: Order):
+        self.order = order
+        device = order.device
+        if device is None and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+            device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+        self.device = choose_device(device)
+
+    @cached_property
+    def model(self) -> AlternatingSR:
+        return load_model(self.order.model, str(self.device))
+
+    @torch.inference_mode()
+    def __call__(self, task: Task) -> list[dict[str, Any]]:
+        spec, protocol = task.spec, self.order.protocol
+        case = make_case(spec, protocol)
+        on_device, lines = case.to(self.device), []
+        if spec.pictured:
+            self._keep_case(case)
+        for config, mark in task.methods:
+            method = registry.build(config)
+            model = self.model if method.needs_model else None
+            started = time.perf_counter()
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.order.precision == "bf16"):
+                results = method.restore(on_device, model)
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            seconds = time.perf_counter() - started
+            # The answer comes last: a task that was cut off between two lines is then not taken for finished.
+            for label in sorted({r.label for r in results}, key=lambda label: (label == "", label)):
+                own = [r for r in results if r.label == label]
+                name = f"{method.label}, {label}" if label else method.label
+                figures = [score(case, r, protocol) for r in own]
+                metrics = {k: round(fmean(f[k] for f in figures), 5) for k in figures[0]}
+                lines.append(self._line(case, name, metrics, seconds, mark))
+                if spec.pictured:
+                    self._keep_result(spec, name, own[0])
+        return lines
+
+    @staticmethod
+    def _line(case: Case, name: str, metrics: dict[str, float], seconds: float, mark: str) -> dict[str, Any]:
+        spec = case.spec
+        line = {"image": spec.image, "scale": spec.scale, "kernel": spec.kernel_name, "sigma_255": spec.sigma_255}
+        line |= {"method": name, "metrics": metrics, "seconds": round(seconds, 3), "set": spec.set_name}
+        return line | {"fingerprint": mark} | ({"note": case.note} if case.note else {})
+
+    def _keep_case(self, case: Case) -> None:
+        self._keep(case.spec, "lr", as_uint8(case.y))
+        if case.x is not None:
+            self._keep(case.spec, "truth", as_uint8(case.x))
+        if case.k is not None:
+            self._keep(case.spec, "kernel_true", kernel_uint8(case.k[0, 0].numpy()))
+
+    def _keep_result(self, spec: CaseSpec, name: str, result: Result) -> None:
+        self._keep(spec, name, as_uint8(result.x))
+        if result.kernel is not None:
+            self._keep(spec, f"kernel_{name}", kernel_uint8(result.kernel[0, 0].float().cpu().numpy()))
+
+    def _keep(self, spec: CaseSpec, name: str, pixels: np.ndarray) -> None:
+        file = self.order.out / "pictures" / spec.name / f"{file_name(name)}.png"
+        images.write(file, images.Photo(pixels), overwrite=True)
+
+
+def file_name(row: str) -> str:
+    """The name of a row as that of its pictures: ``blind, loop 1`` is ``blind_loop_1``."""
+    return re.sub(r"[^\w.-]+", "_", row)
+
+
+def kernel_uint8(kernel: np.ndarray) -> np.ndarray:
+    """A kernel (h, w) as gray pixels (h, w, 1): white is its largest tap, black is nothing or negative."""
+    return np.rint(255 * np.clip(kernel / max(float(kernel.max()), 1e-12), 0, 1)).astype(np.uint8)[..., None]
+
+
+def run_tasks(order: Order, tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, list[dict[str, Any]]]]:
+    """Every task with its lines, as they are done: here (``jobs`` 1), in order, or in so many processes."""
+    if jobs <= 1:
+        worker = Worker(order)
+        with _one_thread():
+            for task in tasks:
+                yield task, worker(task)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(order,)) as pool:
+        running = {pool.submit(_work, task): task for task in tasks}
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_worker: Worker | None = None
+
+
+def _start(order: Order) -> None:
+    """Processes share the cores already; and Ctrl-C is for the parent to answer."""
+    import signal
+
+    global _worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    _worker = Worker(order)
+
+
+def _work(task: Task) -> list[dict[str, Any]]:
+    assert _worker is not None
+    return _worker(task)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """torch in a single thread, as in the processes: the order of additions, and so the last digit, stays the same."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
