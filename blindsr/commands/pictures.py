@@ -98,6 +98,13 @@ def kernel_picture(kernel: np.ndarray, side: int) -> Image.Image:
     return picture.resize((kernel.shape[1] * factor, kernel.shape[0] * factor), Image.Resampling.NEAREST).convert("RGB")
 
 
+def kernel_sheet(kernels: np.ndarray) -> Image.Image:
+    """Kernels (R, C, h, w) as they lie on the photo, side by side; each is as bright as its own largest tap."""
+    rows, columns = kernels.shape[:2]
+    pictures = [np.array(kernel_picture(k, 4 * max(k.shape))) for row in kernels for k in row]
+    return contact_sheet(pictures, columns)
+
+
 def kernel_plot(kernel: np.ndarray, title: str) -> bytes:
     """A plot of a kernel (h, w) with axes from its centre and a colour bar, as PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

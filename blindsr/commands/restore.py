@@ -69,6 +69,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="beyond the borders: reflect (default), taper, or circular for data blurred with wrap-around",
     )
     parser.add_argument(
+        "--per-tile",
+        action="store_true",
+        help="let the blur vary over the photo; also write NAME_x4_kernels.png, the kernels of its parts",
+    )
+    parser.add_argument(
         "--tile",
         type=tile,
         metavar="N",
@@ -81,14 +86,18 @@ def run(arguments: argparse.Namespace) -> int:
     from blindsr.commands.manifest import Manifest
     from blindsr.commands.model import load_model
     from blindsr.commands.processes import rank_and_world
+    from blindsr.interfaces import BlindSRError
     from blindsr.kernels.files import parse_kernel
 
     scale, out = arguments.scale, arguments.out
+    if arguments.per_tile and arguments.kernel is not None:
+        raise BlindSRError("a given --kernel is the same everywhere; leave out either it or --per-tile")
     batch = Batch("restored")
     rank, world = rank_and_world()
 
     def results(name: str) -> tuple[Path, ...]:
-        ends = (f".{arguments.format}", ".json", *(["_compare.png"] if arguments.compare else []))
+        asked = {"_compare.png": arguments.compare, "_kernels.png": arguments.per_tile}
+        ends = (f".{arguments.format}", ".json", *(end for end, wanted in asked.items() if wanted))
         return tuple(out / f"{name}_x{scale}{end}" for end in ends)
 
     @cache
@@ -99,11 +108,13 @@ def run(arguments: argparse.Namespace) -> int:
         loaded.check_serves(scale, arguments.kernel, arguments.sigma)
         if arguments.kernel is None:
             loaded.check_blind("give a --kernel (gaussian:1.6, bicubic, or a file)")
+        if arguments.per_tile:
+            loaded.check_finds_kernel("leave --per-tile out")
         return loaded
 
     def settings() -> dict[str, Any]:
         kernel = None if arguments.kernel is None else parse_kernel(arguments.kernel, scale).tolist()
-        named = ("scale", "sigma", "grid", "boundary", "tile", "precision", "compare")
+        named = ("scale", "sigma", "grid", "boundary", "tile", "precision", "compare", "per_tile")
         return {name: getattr(arguments, name) for name in named} | {"kernel": kernel, "model": model().fingerprint()}
 
     check_folder(out)
@@ -134,7 +145,7 @@ class RestoreTask:
         """Restore; the result is being written meanwhile. Answers what is left to do."""
         from blindsr.commands.model import TileBar
         from blindsr.commands.outputs import json_bytes, write
-        from blindsr.commands.pictures import Middle, before_and_after, png
+        from blindsr.commands.pictures import Middle, before_and_after, kernel_sheet, png
         from blindsr.commands.sink import BandSink
 
         options, scale = self.arguments, self.arguments.scale
@@ -161,6 +172,7 @@ class RestoreTask:
                     tile=options.tile,
                     progress=progress,
                     into=into,
+                    per_tile=options.per_tile,
                 )
         except BaseException:
             sink.give_up()
@@ -173,6 +185,8 @@ class RestoreTask:
             if middle is not None:
                 picture = before_and_after(middle, restored.kernel, options.grid, restored.sigma)
                 write(job.results[2], png(picture))
+            if restored.field is not None:
+                write(job.results[-1], png(kernel_sheet(restored.field.kernels)))
             self.manifest.note("done", job.source, job.results[0])
             advice = restored.advice()
             return f"{job.results[0]}: {restored.summary()}" + (f"\n  {advice}" if advice else "")

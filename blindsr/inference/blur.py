@@ -51,6 +51,12 @@ class Blur:
         return replace(self, kernel=result.kernel.float(), sigma=result.sigma.float(), doubt=doubt, loops=loops)
 
 
+    def here(self, kernel: np.ndarray, doubt: float) -> Blur:
+        """This with the ``kernel`` (h, w) and its doubt of one part of the photo."""
+        k, d = (torch.as_tensor(v, dtype=torch.float32, device=self.kernel.device) for v in (kernel, [doubt]))
+        return replace(self, kernel=k[None, None], doubt=d)
+
+
 def known_blur(
     kernel: np.ndarray | str | os.PathLike[str] | None,
     sigma: float | None,

@@ -106,6 +106,7 @@ class BlindSR:
         tile: int | None = None,
         progress: tiling.Progress | None = None,
         into: Callable[[np.ndarray], None] | None = None,
+        per_tile: bool = False,
     ) -> Restored:
         """Restore one photo, ``scale`` (1, 2, 3 or 4) times larger.
 
@@ -119,7 +120,8 @@ class BlindSR:
         :func:`blindsr.inference.boundary.pad`. ``tile`` forces tiles of that many source pixels a side (None:
         only where memory asks for it); tiles are always reflected. ``progress(done, total)`` is told of every tile.
         ``into`` is handed the result from top to bottom in bands (h, s·W, S), alpha last, as they get done; the answer
-        then has no picture, and memory does not grow with it.
+        then has no picture, and memory does not grow with it. ``per_tile`` lets the blur vary over the photo: a kernel is
+        found for every part of it (:mod:`blindsr.inference.varying`), and ``field`` of the answer holds them.
         A model that uses no kernel takes neither ``kernel`` nor ``sigma``, pads nothing whatever ``boundary`` says, and
         keeps to the grid of its training.
 
@@ -128,12 +130,18 @@ class BlindSR:
         started = time.perf_counter()
         if tile is not None and tile < SMALLEST_TILE:
             raise BlindSRError(f"tiles of {tile} pixels are too small; use at least {SMALLEST_TILE}")
+        if per_tile:
+            self.check_finds_kernel("leave per_tile out")
+            if kernel is not None:
+                raise BlindSRError("a given kernel is the same everywhere; leave either the kernel or per_tile out")
         photo, passage = self._passage(source, scale, kernel, sigma, grid, boundary)
         alpha = None if photo.alpha is None else enlarge_alpha(photo.alpha, scale, grid)
         kept: list[np.ndarray] = []
         precision = machine.resolve_precision(self.precision, self.device, 8 * photo.pixels.itemsize)
         with self._networks(precision):
             passage.complete_noise()
+            if per_tile:
+                passage.vary(progress)
             top = 0
             for band in passage.bands(tile or passage.core(), progress):
                 if into is None:
@@ -216,6 +224,7 @@ class BlindSR:
             model=self.name,
             tiles=passage.tiles,
             loops=blur.loops,
+            field=passage.field,
             seconds=time.perf_counter() - started,
             source=str(source) if isinstance(source, (str, Path)) else None,
         )

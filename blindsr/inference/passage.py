@@ -16,6 +16,7 @@ from blindsr.inference import machine, tiling
 from blindsr.inference.blur import Blur
 from blindsr.inference.boundary import MARGIN, Boundary, Padded, alignment, pad
 from blindsr.inference.sources import MAX_SIGMA, to_tensor, window_of
+from blindsr.inference.varying import CELL, KernelField, find_field
 from blindsr.interfaces import BlindSRError, Estimate
 
 ESTIMATION_SIDE = 1024  # high-resolution pixels of the window that an estimate alone looks at
@@ -34,6 +35,7 @@ class Passage:
         self.photo, self.scale, self.blur, self.boundary = photo, scale, blur, boundary
         self.multiple = getattr(getattr(model.restorer, "prior", None), "multiple", 1)
         self.tiles = 0
+        self.field: KernelField | None = None
         self._first: Estimate | None = None
 
     # -- blur and noise ----------------------------------------------------------------------------------
@@ -63,12 +65,27 @@ class Passage:
         while True:
             boundary = "reflect" if max(self.size) > side else self.boundary  # a window's borders are not the photo's
             try:
-                self.blur = self.blur.found(self._run(self._tensor(*window_of(self.photo.pixels, side)), boundary)[1])
+                self.blur = self.blur.found(self._run(self._tensor(*window_of(self.photo.pixels, side)), boundary, self.blur)[1])
                 return
             except Exception as error:
                 if not machine.is_out_of_memory(error) or side <= SMALLEST_TILE:
                     raise
             side = max(min(side, max(self.size)) // 2, SMALLEST_TILE)
+
+    def vary(self, progress: tiling.Progress | None) -> None:
+        """Find a kernel for every cell of the photo, beside the one that stands for all of it; the noise is one."""
+        self.estimate()
+
+        def estimate(rows: slice, cols: slice) -> Estimate:
+            y = self._tensor(rows, cols)
+            first = self.model.first_estimate(y, self.scale)
+            padded = pad(y, self.scale, self.kernel_size, "reflect", self.multiple)
+            blur = self.blur
+            result = self.model(padded.y, self.scale, None, blur.sigma, blur.shift, first, finish=False)
+            last = result.iterates[-1]
+            return Estimate(last.code, last.sigma, last.kernel, last.doubt)
+
+        self.field = find_field(self.size, estimate, progress)
 
     # -- sizes -------------------------------------------------------------------------------------------
 
@@ -102,6 +119,8 @@ class Passage:
 
     def bands(self, core: int, progress: tiling.Progress | None) -> Iterator[np.ndarray]:
         """The restored photo from top to bottom, (h, s·W, C) of its own depth, from tiles of ``core`` pixels a side."""
+        if self.field is not None:  # a tile for each cell, or smaller ones
+            core = min(core, CELL)
         rows, cols = self._plan(*self.size, core)
         self.tiles = len(rows) * len(cols)
         if self.tiles > 1:
@@ -110,8 +129,11 @@ class Passage:
             yield images.from_float(band, self.photo.pixels.dtype)
 
     def _plan(self, height: int, width: int, core: int) -> tuple[list[tiling.Span], list[tiling.Span]]:
-        step = alignment(self.scale, self.multiple)
-        rows, cols = (tiling.plan(n, core, self.reach, self.scale, step) for n in (height, width))
+        step, margin, feather = alignment(self.scale, self.multiple), self.reach, tiling.FEATHER
+        if self.field is not None:  # neighbours with other kernels fade into one another slowly
+            feather = core // 2
+            margin = max(margin, feather)
+        rows, cols = (tiling.plan(n, core, margin, self.scale, step, feather) for n in (height, width))
         return rows, cols
 
     def _prepare_tiles(self) -> None:
@@ -144,16 +166,18 @@ class Passage:
         return np.concatenate(list(tiling.bands_of_tiles(part, inner_rows, inner_cols, self.scale)))
 
     def _restored(self, rows: slice, cols: slice) -> np.ndarray:
-        padded, result = self._run(self._tensor(rows, cols), self.boundary)
+        blur = self.blur
+        if self.field is not None:
+            blur = blur.here(*self.field.at(rows, cols))
+        padded, result = self._run(self._tensor(rows, cols), self.boundary, blur)
         self.blur = self.blur.found(result)
         x = padded.crop(result.x, self.scale)
         if self.photo.pixels.shape[2] == 1:
             x = x.mean(1, keepdim=True)
         return x[0].permute(1, 2, 0).float().cpu().numpy()
 
-    def _run(self, y: Tensor, boundary: Boundary):
+    def _run(self, y: Tensor, boundary: Boundary, blur: Blur):
         """``y`` padded, and the restoration of that."""
-        blur = self.blur
         padded: Padded = pad(y, self.scale, self.kernel_size, boundary, self.multiple)
         first = self.first() if blur.sought else None
         return padded, self.model(padded.y, self.scale, blur.kernel, blur.sigma, blur.shift, first, doubt=blur.doubt)

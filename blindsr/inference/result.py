@@ -12,6 +12,7 @@ import numpy as np
 
 from blindsr import images
 from blindsr.atomic import whole_file
+from blindsr.inference.varying import KernelField
 from blindsr.interfaces import BlindSRError, Grid
 from blindsr.kernels.width import kernel_width
 
@@ -40,6 +41,8 @@ class Restored:
     was asked for by ("array" for an array, None where it was found). ``sigma`` is in [0, 1]. ``loops`` holds
     the kernel and noise level of every loop; one when the kernel was given. A model that uses no kernel leaves
     ``kernel``, ``sigma`` and their sources None, ``loops`` empty, and ``shift`` and ``boundary`` without effect.
+    ``field`` holds the kernels of the photo's parts where they were asked for; ``kernel`` is then that of its most
+    textured part.
     """
 
     image: np.ndarray | None
@@ -60,6 +63,7 @@ class Restored:
     loops: tuple[Loop, ...]
     seconds: float
     source: str | None = None
+    field: KernelField | None = None
 
     def record(self) -> dict[str, Any]:
         """Everything but the picture, JSON-ready; the noise level on the 0–255 scale. Without a kernel, nothing that
@@ -80,6 +84,11 @@ class Restored:
                 ],
             }
             handled = {"boundary": self.boundary, "kernel": self.kernel_name, "kernel_shift": self.shift}
+            if self.field is not None:
+                handled["per_tile"] = True
+                rows = [[round(kernel_width(k), 3) for k in row] for row in self.field.kernels]
+                found["kernel_widths"] = rows
+                found["kernel_doubts"] = self.field.doubts.round(3).tolist()
             taps = {"kernel": [[round(float(v), 8) for v in row] for row in self.kernel]}
         return {
             **({"input": self.source} if self.source else {}),

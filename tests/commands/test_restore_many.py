@@ -164,3 +164,11 @@ class TestSink:
         with pytest.raises(images.ImageError, match="exists already"):
             (tmp_path / "q.png").touch()
             BandSink(tmp_path / "q.png", (24, 30, 3), like, False)
+
+
+def test_kernels_of_the_parts_are_drawn(restore, tmp_path) -> None:
+    assert restore("--per-tile", "--compare")[0] == 0
+    assert Image.open(tmp_path / "out" / "p0_x2_kernels.png").width > 30
+    assert "kernel_widths" in json.loads((tmp_path / "out" / "p0_x2.json").read_text())
+    code, _, errors = restore("--per-tile", "--kernel", "gaussian:1.0")
+    assert code == 2 and len(errors) == 1 and "the same everywhere" in errors[0]
