@@ -21,6 +21,7 @@ from blindsr.interfaces import SCALES, Estimate, Estimator
 from blindsr.ops.filtering import luma
 from blindsr.registry import register
 
+VIEWS = ((False, False), (True, False), (False, True), (True, True))  # flipped, transposed
 FLOOR = 1e-5  # power that rounding to 8 bits leaves in a window, so that the logarithm stays calm
 
 
@@ -57,9 +58,8 @@ class SpectralEstimator(Estimator):
                 at = torch.arange(config.size) - config.size // 2
                 self.mlp[-1].bias[:-2] = -(at[:, None] ** 2 + at**2).flatten() / 8
 
-    def features(self, y: Tensor) -> Tensor:
-        """Log power spectra (B, 3·n·(n/2+1) + 1): weighted by texture, in the log, weighted by flatness,
-        each relative to the photo's contrast, which is the last feature."""
+    def spectra(self, y: Tensor) -> Tensor:
+        """Log power spectra (B, 3, n, n/2+1): weighted by texture, in the log, weighted by flatness."""
         n = self.config.window
         windows = pad_to(luma(y), n).unfold(2, n, n // 2).unfold(3, n, n // 2).flatten(1, 3)  # (B, windows, n, n)
         stride = -(-windows.shape[1] // self.config.max_windows)
@@ -69,7 +69,10 @@ class SpectralEstimator(Estimator):
         energy = power.mean((-2, -1), keepdim=True)
         textured = (power * energy).sum(1) / energy.sum(1)
         flat = (power / energy).sum(1) / (1 / energy).sum(1)
-        spectra = torch.stack([textured.log(), power.log().mean(1), flat.log()], dim=1)
+        return torch.stack([textured.log(), power.log().mean(1), flat.log()], dim=1)
+
+    def features(self, spectra: Tensor) -> Tensor:
+        """(B, 3·n·(n/2+1) + 1): the spectra, each relative to the photo's contrast, which is the last feature."""
         contrast = spectra[:, 0, 1:3, 1:3].mean((-2, -1))
         relative = (spectra - contrast[:, None, None, None]) / 4
         return torch.cat([relative.flatten(1), contrast[:, None] / 4], dim=1)
@@ -83,15 +86,47 @@ class SpectralEstimator(Estimator):
         shift: float = 0.0,
         margin: int = 0,
     ) -> Estimate:
-        """Looks at ``y`` and ``scale`` alone; the spectrum does not see a shift."""
+        """Looks at ``y`` and ``scale`` alone; the spectrum does not see a shift.
+
+        When it does not learn, a ``softmax`` head looks four times, at the photo as it is, mirrored, transposed and both,
+        and answers the geometric mean of the kernels turned back (self-ensemble: Timofte, Rothe, Van Gool, "Seven Ways
+        to Improve Example-Based Single Image Super Resolution", CVPR 2016). Of a spectrum that is all there is."""
+        learning = self.training and self.mlp[-1].weight.requires_grad
+        views = VIEWS if self.config.head == "softmax" and not learning else VIEWS[:1]
         with torch.autocast(y.device.type, enabled=False):
             which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
-            out = self.mlp(torch.cat([self.standardise(self.features(y)), which.expand(len(y), -1)], dim=1))
-        sigma, doubt = F.softplus(out[:, -2]) * 0.1, F.softplus(out[:, -1])
+            spectra = self.spectra(y)
+            outs = []
+            for flip, transpose in views:
+                seen = self.standardise(self.features(seen_as(spectra, flip, transpose)))
+                outs.append(self.mlp(torch.cat([seen, which.expand(len(y), -1)], dim=1)))
+        last = torch.stack([out[:, -2:] for out in outs])
+        sigma, doubt = (F.softplus(last[..., 0]) * 0.1).mean(0), F.softplus(last[..., 1]).mean(0)
         if self.config.head == "pca":
-            return Estimate(out[:, :-2], sigma, doubt=doubt)
+            return Estimate(outs[0][:, :-2], sigma, doubt=doubt)
         size = self.config.size
-        return Estimate(None, sigma, out[:, :-2].softmax(1).view(-1, 1, size, size), doubt)
+        logits = [
+            turned_back(out[:, :-2].view(-1, 1, size, size), *view) for out, view in zip(outs, views, strict=True)
+        ]
+        mean = torch.stack(logits).mean(0).flatten(1).softmax(1)
+        return Estimate(None, sigma, mean.view(-1, 1, size, size), doubt)
+
+
+def seen_as(spectra: Tensor, flip: bool, transpose: bool) -> Tensor:
+    """The power spectra (…, n, n/2+1) of the pictures flipped left to right, and then transposed."""
+    n = spectra.shape[-2]
+    mirrored = spectra[..., -torch.arange(n, device=spectra.device) % n, :]  # power at (−u, v) is that at (u, −v)
+    spectra, other = (mirrored, spectra) if flip else (spectra, mirrored)
+    if not transpose:
+        return spectra
+    whole = torch.cat([spectra, other[..., 1 : n // 2].flip(-1)], dim=-1)  # (n, n): v from n/2 + 1 on is −v
+    return whole.transpose(-2, -1)[..., : n // 2 + 1]
+
+
+def turned_back(k: Tensor, flip: bool, transpose: bool) -> Tensor:
+    """A kernel (…, h, w) of pictures that were flipped left to right and then transposed, as one of the pictures."""
+    k = k.transpose(-2, -1) if transpose else k
+    return k.flip(-1) if flip else k
 
 
 def pad_to(y: Tensor, size: int) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blindsr.estimators.spectral import SpectralConfig, SpectralEstimator, pad_to
+from blindsr.estimators.spectral import VIEWS, SpectralConfig, SpectralEstimator, pad_to, seen_as, turned_back
 from blindsr.interfaces import SCALES
 
 
@@ -33,7 +33,7 @@ def test_spectrum_falls_with_blur_and_rises_with_noise(estimator):
     n = estimator.config.window
 
     def high_frequencies(y: torch.Tensor) -> float:
-        spectra = estimator.features(y)[0, :-1].view(3, n, n // 2 + 1)
+        spectra = estimator.features(estimator.spectra(y))[0, :-1].view(3, n, n // 2 + 1)
         return float(spectra[:, n // 2, n // 2].mean())
 
     softer = blur(x, torch.from_numpy(gaussian(25, 0.8)).float()[None, None])
@@ -43,7 +43,7 @@ def test_spectrum_falls_with_blur_and_rises_with_noise(estimator):
 
 def test_features_do_not_change_with_contrast(estimator):
     y = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    strong, weak = estimator.features(y)[:, :-1], estimator.features(0.4 + 0.2 * y)[:, :-1]
+    strong, weak = (estimator.features(estimator.spectra(p))[:, :-1] for p in (y, 0.4 + 0.2 * y))
     assert (strong - weak).abs().mean() < 0.01
 
 
@@ -52,3 +52,37 @@ def test_pad_to_mirrors():
     padded = pad_to(y, 5)
     assert padded.shape[-2:] == (5, 5)
     assert padded[0, 0, 2].tolist() == padded[0, 0, 1].tolist()
+
+
+def as_seen(picture: torch.Tensor, flip: bool, transpose: bool) -> torch.Tensor:
+    picture = picture.flip(-1) if flip else picture
+    return picture.transpose(-2, -1) if transpose else picture
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_spectra_of_turned_pictures(estimator, view):
+    """As if the picture itself had been turned (a picture of whole windows, so that the same ones are averaged), but for
+    the weights of the windows, which come from half of each spectrum."""
+    y = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    expected = estimator.spectra(as_seen(y, *view).contiguous())
+    assert (seen_as(estimator.spectra(y), *view) - expected).abs().max() < 0.05
+    assert view == (False, False) or (estimator.spectra(y) - expected).abs().max() > 0.5
+    k = torch.rand(1, 1, 5, 5)
+    assert torch.equal(turned_back(as_seen(k, *view), *view), k)
+
+
+def test_a_turned_photo_has_the_turned_kernel():
+    """Nearly, however little the perceptron knows; while it learns it looks once."""
+    torch.manual_seed(3)
+    estimator = SpectralEstimator(SpectralConfig(head="softmax", code=5, size=9, window=16, hidden=8)).eval()
+    y = torch.rand(1, 3, 64, 64)
+    k = estimator(None, y, 2).kernel
+    assert k.sum().item() == pytest.approx(1, abs=1e-5)
+
+    def changes(estimator: SpectralEstimator) -> float:
+        turned = [turned_back(estimator(None, as_seen(y, *v).contiguous(), 2).kernel, *v) for v in VIEWS]
+        return float(torch.cat(turned).std(0).mean())
+
+    together = changes(estimator)
+    assert together < 0.5 * changes(estimator.train())
+    assert changes(estimator.requires_grad_(False)) == together
