@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
+import os
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +16,13 @@ from PIL import Image
 
 from blindsr import images
 from blindsr.cli import main
+from blindsr.commands import manifest
+from blindsr.commands.batch import Batch, Job
 from blindsr.commands.manifest import Manifest, content_hash
+from blindsr.commands.restore import RestoreTask
 from blindsr.commands.sink import BandSink
 from blindsr.evaluation.jsonl import read_lines
+from blindsr.kernels.bicubic import bicubic_kernel
 
 
 @pytest.fixture
@@ -112,13 +119,117 @@ def test_processes_share_the_photos(restore, photos, tmp_path, monkeypatch) -> N
 def test_a_process_with_an_error_waits_for_the_others(tmp_path) -> None:
     """Else torchrun would end those that still work."""
     mine, other = (Manifest(tmp_path, dict, rank, 2) for rank in (0, 1))
-    waiting = threading.Thread(target=mine.wait_for_all, daemon=True)
+    waiting = threading.Thread(target=mine.finish, args=(True,), daemon=True)
     waiting.start()
     time.sleep(0.3)
     assert waiting.is_alive()
-    other.wait_for_all()
+    other.finish(wait=False)
     waiting.join(5)
     assert not waiting.is_alive()
+
+
+def test_nobody_waits_for_those_that_ended_well(restore, photos, monkeypatch) -> None:
+    (photos / "p1.png").write_bytes(b"no photo")
+    monkeypatch.setattr(manifest, "time", SimpleNamespace(time=time.time, sleep=lambda _: pytest.fail("waits")))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, expected in (("0", 0), ("1", 2)):
+        monkeypatch.setenv("RANK", rank)
+        assert restore()[0] == expected
+
+
+def test_processes_know_the_names_of_all_photos(restore, photos, pixels, tmp_path, monkeypatch) -> None:
+    """Two photos with one result, and a result that is another's photo, are found whoever has them."""
+    Image.fromarray(pixels[::-1]).save(photos / "p0.jpg")
+    Image.fromarray(pixels).save(photos / "p4_x2.png")  # the seven, sorted: p0.jpg p0 p1 p2 p3 p4 p4_x2
+    before, told = (photos / "p4_x2.png").read_bytes(), []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(Manifest, "finish", lambda self, wait: None)
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        told += restore("--overwrite", "--out", photos, photos / "missing.png")[2]
+    assert sum("is that of" in line and "p0.jpg too" in line for line in told) == 1
+    assert sum("would replace an input" in line for line in told) == 1
+    assert sum("missing.png: no such file" in line for line in told) == 1
+    assert (photos / "p4_x2.png").read_bytes() == before
+
+
+def test_the_last_of_several_runs_counts(restore, monkeypatch) -> None:
+    """Whatever the numbers of their processes, after which their manifests are called."""
+    restore()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(Manifest, "finish", lambda self, wait: None)
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        assert restore("--sigma", 3, "--overwrite")[0] == 0
+    monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.delenv("RANK")
+    assert "5 photos were restored already" in restore("--sigma", 3)[1]
+    assert "already" not in restore()[1]
+
+
+def test_a_photo_that_changes_during_the_run_is_known_as_it_was_read(restore, photos, pixels, tmp_path, monkeypatch) -> None:
+    restore()
+    (tmp_path / "out" / "p3_x2.json").unlink()
+    read = RestoreTask.read
+
+    def change_first(task, job):
+        Image.fromarray(pixels[::-1]).save(job.source)
+        return read(task, job)
+
+    monkeypatch.setattr(RestoreTask, "read", change_first)
+    assert restore()[0] == 0
+    assert "5 photos were restored already" in restore()[1]
+
+
+def test_an_unusable_model_is_one_error_in_a_second_run_too(restore) -> None:
+    restore()
+    code, _, errors = restore("--model", "missing")
+    assert code == 2 and len(errors) == 1
+
+
+def test_the_word_bicubic_is_another_setting_than_its_taps(restore, tmp_path) -> None:
+    np.save(tmp_path / "k.npy", bicubic_kernel(2))
+    restore("--kernel", "bicubic")
+    assert "already" not in restore("--kernel", tmp_path / "k.npy")[1]
+    assert "already" in restore("--kernel", "bicubic")[1]
+
+
+def test_unusual_names(restore, photos, pixels, tmp_path) -> None:
+    """One that is not UTF-8, one of as many bytes as there may be, and a pipe that nobody writes to."""
+    file = (photos / "p0.png").read_bytes()
+    for name in (os.fsdecode(b"caf\xe9.png"), 80 * "\u5199" + ".png"):
+        (photos / name).write_bytes(file)
+    os.mkfifo(tmp_path / "pipe.png")
+    code, said, errors = restore(tmp_path / "pipe.png")
+    assert code == 2 and "7 photos restored" in said and "no ordinary file" in errors[0]
+    code, said, errors = restore()
+    assert code == 0 and "7 photos were restored already" in said
+
+
+def test_what_a_killed_run_left_is_removed(restore, tmp_path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in (".p0_x2.png.0123abcd.part", ".p0_x2.json.0123abcd.part", ".another.png.0123abcd.part"):
+        (out / name).touch()
+    assert restore()[0] == 0
+    assert [p.name for p in out.glob(".*")] == [".another.png.0123abcd.part"]
+
+
+def test_ctrl_c_while_waiting_for_one_photo_keeps_the_next(tmp_path, monkeypatch) -> None:
+    waited, written = [], []
+
+    def interrupted(futures) -> None:
+        waited.append(futures)
+        if len(waited) == 1:
+            raise KeyboardInterrupt
+        concurrent.futures.wait(futures)
+
+    monkeypatch.setattr("blindsr.commands.batch.wait", interrupted)
+    jobs = [Job(tmp_path / name, ()) for name in "abc"]
+    batch = Batch("restored")
+    with pytest.raises(KeyboardInterrupt):
+        batch.run(jobs, lambda job: None, lambda job, _: lambda: written.append(job) or job.source.name)
+    assert written == jobs[:2] and batch.done == 2
 
 
 def test_the_bands_of_one_photo_in_another_format(restore, tmp_path) -> None:

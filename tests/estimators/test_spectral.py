@@ -75,6 +75,7 @@ def test_a_turned_photo_has_the_turned_kernel():
     """Nearly, however little the perceptron knows; while it learns it looks once."""
     torch.manual_seed(3)
     estimator = SpectralEstimator(SpectralConfig(head="softmax", code=5, size=9, window=16, hidden=8)).eval()
+    estimator.standardise.seen.fill_(1e6)  # it has seen enough to stay as it is
     y = torch.rand(1, 3, 64, 64)
     k = estimator(None, y, 2).kernel
     assert k.sum().item() == pytest.approx(1, abs=1e-5)
@@ -85,4 +86,4 @@ def test_a_turned_photo_has_the_turned_kernel():
 
     together = changes(estimator)
     assert together < 0.5 * changes(estimator.train())
-    assert changes(estimator.requires_grad_(False)) == together
+    assert changes(estimator.requires_grad_(False)) == pytest.approx(together)

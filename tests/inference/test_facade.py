@@ -419,13 +419,14 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(blind: BlindSR, monkeyp
         blind.restore(images.from_float(scene(40, 40), np.uint8), 2)
 
 
-def test_no_memory_at_all(blind: BlindSR, monkeypatch) -> None:
+@pytest.mark.parametrize("side", [40, 80, 150])
+def test_no_memory_at_all(blind: BlindSR, monkeypatch, side: int) -> None:
     def empty(*_: object, **__: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(blind.model, "forward", empty)
     with pytest.raises(BlindSRError, match="not enough memory even for the smallest tile"):
-        blind.restore(images.from_float(scene(40, 40), np.uint8), 2, "gaussian:1.6", 0.01)
+        blind.restore(images.from_float(scene(side, side), np.uint8), 2, "gaussian:1.6", 0.01)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
