@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +14,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; it takes the name ``path`` when the block ends well, and is
     removed when it does not. A missing folder is made. OSError passes through: the caller knows the cure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    name = os.fsencode(path.name)[:230].decode(errors="ignore")  # of the 255 bytes that a name may have
+    part = path.with_name(f".{name}.{secrets.token_hex(4)}.part")
     try:
         yield part
         with part.open("rb+") as file:  # else a power cut can leave a whole name with no bytes behind it
@@ -22,6 +23,17 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_parts(paths: Iterable[Path]) -> None:
+    """Remove what processes that were killed have left of writing ``paths``. Nobody else may be writing them."""
+    names: dict[Path, set[str]] = {}
+    for path in paths:
+        names.setdefault(path.parent, set()).add(path.name)
+    for folder, wanted in names.items():
+        for part in folder.glob(".*.part"):
+            if part.name[1:].rsplit(".", 2)[0] in wanted:
+                part.unlink(missing_ok=True)
 
 
 def append_line(path: Path, line: str) -> None:
@@ -33,4 +45,4 @@ def append_line(path: Path, line: str) -> None:
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
                 line = "\n" + line
-        file.write(line.encode() + b"\n")
+        file.write(line.encode(errors="backslashreplace") + b"\n")  # of a name that is not UTF-8

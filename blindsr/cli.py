@@ -60,6 +60,8 @@ def parser() -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are not UTF-8
     try:
         return parsed.run(parsed)
     except KeyboardInterrupt:

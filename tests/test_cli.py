@@ -46,6 +46,8 @@ def photo(tmp_path: Path, pixels: np.ndarray) -> Path:
 class FakeModel:
     """Enlarges by repetition; fails, or is interrupted, where its ``answer`` says so."""
 
+    field = None
+
     def __init__(self) -> None:
         self.calls: list[SimpleNamespace] = []
         self.answer: Exception | BaseException | None = None

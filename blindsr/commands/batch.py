@@ -7,8 +7,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,8 +70,10 @@ class Batch:
         results: Callable[[str], tuple[Path, ...]],
         overwrite: bool,
         state: Callable[[Path, Path], str | None] = lambda source, result: None,
+        share: slice = slice(None),
     ) -> list[Job]:
-        """A job for every source whose results can be written; ``results`` maps a name (stem) to files.
+        """A job for every source whose results can be written; ``results`` maps a name (stem) to files. Of sources that
+        several processes share out, ``share`` are those of this one.
 
         What cannot end well fails here, before any work: results that exist, that another source of the
         same name has claimed, or that are themselves a source. Of results that exist ``state`` says, given the source
@@ -79,8 +82,13 @@ class Batch:
         jobs: list[Job] = []
         owners: dict[Path, Path] = {}
         reserved = {os.path.realpath(source) for source in sources}
+        mine = set(sources[share])
         for source in sources:
             files = results(source.stem)
+            if source not in mine:
+                for file in files:
+                    owners.setdefault(file, source)
+                continue
             try:
                 there = [file.exists() for file in files]
                 known = state(source, files[0]) if any(there) and not overwrite else None
@@ -123,7 +131,7 @@ class Batch:
             ThreadPoolExecutor(1) as writer,
         ):
             ahead: Future | None = reader.submit(read, jobs[0]) if jobs else None
-            left: tuple[Job, Future] | None = None
+            left: deque[tuple[Job, Future]] = deque()
             try:
                 for job, following in zip(jobs, [*jobs[1:], None]):
                     bar.set_description(job.source.name)
@@ -142,14 +150,18 @@ class Batch:
                         continue
                     finally:
                         given = None  # a large photo is not kept longer than it must be
-                    if left:
-                        self._settle(*left, bar)
-                    left = job, writer.submit(rest)
+                    left.append((job, writer.submit(rest)))  # before waiting for any other: Ctrl-C must not lose it
+                    if len(left) > 1:
+                        self._settle(left, bar)
             finally:
-                if left:  # also after Ctrl-C: what is nearly there is finished
-                    self._settle(*left, bar)
+                while left:  # also after Ctrl-C: what is nearly there is finished
+                    self._settle(left, bar)
 
-    def _settle(self, job: Job, rest: Future, bar: tqdm) -> None:
+    def _settle(self, left: deque[tuple[Job, Future]], bar: tqdm) -> None:
+        """Wait for the first of those that are being written."""
+        job, rest = left[0]
+        wait([rest])
+        left.popleft()
         try:
             line = rest.result()
         except Exception as error:

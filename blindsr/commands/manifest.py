@@ -8,6 +8,7 @@ are ours to replace; all others are the user's.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import time
@@ -24,7 +25,9 @@ SKEW = 5  # seconds by which the clocks of machines may differ
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file; OSError passes through."""
+    """SHA-256 of a file; OSError passes through, and is raised for a pipe, which would be waited for."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "no ordinary file", str(path))
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
@@ -45,11 +48,12 @@ class Manifest:
         self.out, self.rank, self.world = out, rank, world
         self._ask, self._since = settings, time.time()
         self._hashes: dict[Path, str] = {}
-        self._known: dict[str, dict[str, Any]] = {}  # first result -> the last that is known of it
-        for line in self._lines():
-            known = self._known.get(line.get("result"))
-            if "result" in line and not (known and known["state"] == DONE and _same(known, line)):
-                self._known[line["result"]] = line
+        self.known: dict[str, dict[str, Any]] = {}  # first result -> the last that is known of it
+        lines = [line for line in self._lines() if "result" in line]
+        for line in sorted(lines, key=lambda line: line.get("time", 0)):  # of runs with whatever numbers of processes
+            known = self.known.get(line["result"])
+            if not (known and known["state"] == DONE and _same(known, line)):
+                self.known[line["result"]] = line
 
     @cached_property
     def settings(self) -> str:
@@ -57,29 +61,36 @@ class Manifest:
 
     def state(self, source: Path, result: Path) -> str | None:
         """``done`` or ``begun`` for this photo with these settings; None where the manifest does not tell of it."""
-        line = self._known.get(result.name)
+        line = self.known.get(result.name)
         if line is None or line["settings"] != self.settings or line["sha256"] != self.hash_of(source):
             return None
         return line["state"]
 
     def hash_of(self, source: Path) -> str:
         if source not in self._hashes:
-            self._hashes[source] = content_hash(source)
+            self.look_at(source)
         return self._hashes[source]
+
+    def look_at(self, source: Path) -> None:
+        """The photo is about to be read: what counts is how it is now, not how it was when the run began."""
+        self._hashes[source] = content_hash(source)
 
     def note(self, state: str, source: Path, result: Path) -> None:
         """Write down that the results of ``source``, the first of which is ``result``, are begun or done."""
         line = {"result": result.name, "source": str(source), "sha256": self.hash_of(source)}
-        self._append(line | {"settings": self.settings, "state": state})
+        self._append(line | {"settings": self.settings, "state": state, "time": time.time()})
         if state == DONE:
             del self._hashes[source]  # ten thousand photos later it would still be here
 
-    def wait_for_all(self) -> None:
-        """Until every process has come here since this one began: where one leaves with an error, torchrun ends those
-        that still work."""
+    def finish(self, wait: bool) -> None:
+        """Write down that this process has finished. ``wait`` until every one has, since this one began: where one
+        leaves with an error, torchrun ends those that still work."""
         self._append({"rank": self.rank, "finished": time.time()})
-        while len({li["rank"] for li in self._lines() if li.get("finished", 0) >= self._since - SKEW}) < self.world:
+        while wait and len(self._finished()) < self.world:
             time.sleep(1)
+
+    def _finished(self) -> set[int]:
+        return {line["rank"] for line in self._lines() if line.get("finished", 0) >= self._since - SKEW}
 
     def _lines(self) -> list[dict[str, Any]]:
         return [line for path in sorted(self.out.glob("manifest*.jsonl")) for line in read_lines(path)]

@@ -40,6 +40,7 @@ class TileBar:
         if self.bar is None and total > 1:
             self.bar = tqdm(total=total, unit="tile", leave=False, disable=None, file=sys.stderr, dynamic_ncols=True)
         if self.bar is not None:
+            self.bar.total = total  # that of a blur's cells is another than that of tiles
             self.bar.update(done - self.bar.n)
 
     def __exit__(self, *error: object) -> None:

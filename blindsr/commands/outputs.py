@@ -28,7 +28,8 @@ def write(path: Path, content: bytes) -> None:
 
 
 def json_bytes(record: Mapping[str, Any]) -> bytes:
-    return (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode(errors="backslashreplace")  # names of files that are not UTF-8 become JSON's own escapes
 
 
 def npy_bytes(kernel: np.ndarray) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from blindsr.atomic import remove_parts
     from blindsr.commands.batch import Batch, check_folder
     from blindsr.commands.manifest import Manifest
     from blindsr.commands.model import load_model
@@ -113,19 +115,27 @@ def run(arguments: argparse.Namespace) -> int:
         return loaded
 
     def settings() -> dict[str, Any]:
-        kernel = None if arguments.kernel is None else parse_kernel(arguments.kernel, scale).tolist()
+        kernel = None
+        if arguments.kernel is not None:  # the same taps from a file would lie elsewhere than the word
+            kernel = [arguments.kernel.strip().lower() == "bicubic", parse_kernel(arguments.kernel, scale).tolist()]
         named = ("scale", "sigma", "grid", "boundary", "tile", "precision", "compare", "per_tile")
         return {name: getattr(arguments, name) for name in named} | {"kernel": kernel, "model": model().fingerprint()}
 
     check_folder(out)
     manifest = Manifest(out, settings, rank, world)
-    jobs = batch.plan(batch.find(arguments.inputs)[rank::world], results, arguments.overwrite, manifest.state)
+    sources = batch.find(arguments.inputs)
+    if rank:
+        batch.failures.clear()  # inputs that name no photo: the first process tells of them
+    if manifest.known:
+        model()  # an unusable one is one error, not one for every photo
+    jobs = batch.plan(sources, results, arguments.overwrite, manifest.state, slice(rank, None, world))
     if jobs:
+        remove_parts(file for job in jobs for file in job.results)
         task = RestoreTask(arguments, model(), manifest)
         batch.run(jobs, task.read, task.work, quiet=rank > 0)
     code = batch.finish(out)
-    if code and world > 1:
-        manifest.wait_for_all()
+    if world > 1:
+        manifest.finish(wait=code != 0)
     return code
 
 
@@ -138,7 +148,8 @@ class RestoreTask:
     def read(self, job: Job) -> images.Photo:
         from blindsr import images
 
-        self.manifest.hash_of(job.source)
+        with suppress(OSError):  # reading says better what is wrong
+            self.manifest.look_at(job.source)
         return images.read(job.source, max_pixels=self.arguments.max_pixels)
 
     def work(self, job: Job, photo: images.Photo) -> Callable[[], str]:

@@ -50,7 +50,6 @@ class Blur:
         doubt = result.iterates[-1].doubt
         return replace(self, kernel=result.kernel.float(), sigma=result.sigma.float(), doubt=doubt, loops=loops)
 
-
     def here(self, kernel: np.ndarray, doubt: float) -> Blur:
         """This with the ``kernel`` (h, w) and its doubt of one part of the photo."""
         k, d = (torch.as_tensor(v, dtype=torch.float32, device=self.kernel.device) for v in (kernel, [doubt]))

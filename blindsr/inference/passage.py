@@ -64,8 +64,9 @@ class Passage:
         self.first()
         while True:
             boundary = "reflect" if max(self.size) > side else self.boundary  # a window's borders are not the photo's
+            y = self._tensor(*window_of(self.photo.pixels, side))
             try:
-                self.blur = self.blur.found(self._run(self._tensor(*window_of(self.photo.pixels, side)), boundary, self.blur)[1])
+                self.blur = self.blur.found(self._run(y, boundary, self.blur)[1])
                 return
             except Exception as error:
                 if not machine.is_out_of_memory(error) or side <= SMALLEST_TILE:
@@ -149,13 +150,9 @@ class Passage:
         except Exception as error:
             if not machine.is_out_of_memory(error):
                 raise
-        height, width = rows.stop - rows.start, cols.stop - cols.start
-        core = max(height, width) // 2
-        if core < SMALLEST_TILE:
-            raise BlindSRError("not enough memory even for the smallest tile: close other programs")
         machine.forget_cached(self.device)
         self._prepare_tiles()
-        inner_rows, inner_cols = self._plan(height, width, core)
+        inner_rows, inner_cols = self._halves(rows.stop - rows.start, cols.stop - cols.start)
         self.tiles += len(inner_rows) * len(inner_cols) - 1
 
         def part(r: slice, c: slice) -> np.ndarray:
@@ -164,6 +161,15 @@ class Passage:
             )
 
         return np.concatenate(list(tiling.bands_of_tiles(part, inner_rows, inner_cols, self.scale)))
+
+    def _halves(self, height: int, width: int) -> tuple[list[tiling.Span], list[tiling.Span]]:
+        """Tiles of half the side of a piece; less where they would, with what lies around them, be hardly smaller."""
+        side = max(height, width)
+        for core in range(side // 2, SMALLEST_TILE - 1, -8):
+            rows, cols = self._plan(height, width, core)
+            if max(span.stop - span.start for span in (*rows, *cols)) <= 7 * side // 8:
+                return rows, cols
+        raise BlindSRError("not enough memory even for the smallest tile: close other programs")
 
     def _restored(self, rows: slice, cols: slice) -> np.ndarray:
         blur = self.blur

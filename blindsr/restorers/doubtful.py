@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-TRUSTED, DOUBTED = 0.03, 0.6  # relative kernel errors up to, and from which, the change counts not at all, and in full
+TRUSTED, DOUBTED = 0.05, 0.6  # relative kernel errors up to, and from which, the change counts not at all, and in full
 
 
 def gate(doubt: Tensor) -> Tensor:
