@@ -5,7 +5,7 @@
     python scripts/bench_restore.py --tiles photo.png            # a photo in tiles against the photo as a whole
 
 The reference is our own plain USRNet in float32: the data step by the published formula, tensors laid out as PyTorch
-does by default. Both run in turn, in one process; medians. The full-size model has untrained weights: they cost the same.
+does by default. Both run in turn, in one process; medians. The full-size model has untrained weights; they cost as much.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def against_reference(name: str, config: USRNetConfig, runs: int, rate: float) -
     plain, ours = USRNet(config).eval(), USRNet(config).eval()
     ours.to(memory_format=torch.channels_last)
     low = machine.has_native_bf16(torch.device("cpu"))
-    inputs = (torch.rand(1, 3, SIDE // SCALE, SIDE // SCALE), torch.full((1, 1, 25, 25), 1 / 625), torch.zeros(1), SCALE)
+    y, k = torch.rand(1, 3, SIDE // SCALE, SIDE // SCALE), torch.full((1, 1, 25, 25), 1 / 625)
+    inputs = (y, k, torch.zeros(1), SCALE)
     share = conv_share(plain.prior, (1, SIDE, SIDE), backward=False)
     operations = conv_operations(conv_calls(plain.prior, torch.rand(1, plain.prior.head.in_channels, SIDE, SIDE)))
     times: tuple[list[float], list[float]] = ([], [])
@@ -117,7 +118,7 @@ def tiles(model: BlindSR, path: Path, sides: list[int]) -> None:
             d = np.abs(whole.image.astype(int) - cut.image)[16:-16, 16:-16]
             psnr = 10 * np.log10(255**2 / max(np.square(d).mean(), 1e-12))
             print(
-                f"x{scale}, tiles of {side}: {cut.tiles} tiles, largest difference {d.max()} of 255, PSNR {psnr:.1f} dB, "
+                f"x{scale}, tiles of {side}: {cut.tiles} tiles, largest difference {d.max()} of 255, {psnr:.1f} dB, "
                 f"{cut.seconds / whole.seconds:.2f} times the time",
                 flush=True,
             )

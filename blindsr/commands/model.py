@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def load_model(arguments: argparse.Namespace) -> BlindSR:
-    """The model of ``--model`` on ``--device``, with ``--threads`` set; each process of a machine on a GPU of its own."""
+    """The model of ``--model`` on ``--device``, with ``--threads`` set; each process of a machine on its own GPU."""
     import torch
 
     from blindsr.commands.processes import local_rank
@@ -24,7 +24,7 @@ def load_model(arguments: argparse.Namespace) -> BlindSR:
     device = None if arguments.device == "auto" else arguments.device
     if device in (None, "cuda") and local_rank() is not None and torch.cuda.is_available():
         device = f"cuda:{local_rank() % torch.cuda.device_count()}"
-    return BlindSR.from_pretrained(arguments.model, device=device, precision=arguments.precision, compile=arguments.compile)
+    return BlindSR.from_pretrained(arguments.model, device, arguments.precision, arguments.compile)
 
 
 class TileBar:

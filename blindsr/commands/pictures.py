@@ -63,8 +63,8 @@ class Middle:
 
 
 def before_and_after(shown: Middle, kernel: np.ndarray | None, grid: Grid, sigma: float | None) -> Image.Image:
-    """One picture: the photo enlarged bicubically, restored, and the ``kernel`` (kh, kw), if any. ``sigma`` is in [0, 1]
-    and written on the 0–255 scale."""
+    """One picture: the photo enlarged bicubically, restored, and the ``kernel`` (kh, kw), if any. ``sigma`` is in
+    [0, 1] and written on the 0–255 scale."""
     scale, after, part = shown.scale, shown.after, "" if shown.whole else " (middle)"
     y = torch.from_numpy(shown.before).permute(2, 0, 1).float()
     enlarged = bicubic_enlarge(y, scale, grid).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()

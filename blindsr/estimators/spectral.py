@@ -88,8 +88,8 @@ class SpectralEstimator(Estimator):
     ) -> Estimate:
         """Looks at ``y`` and ``scale`` alone; the spectrum does not see a shift.
 
-        When it does not learn, a ``softmax`` head looks four times, at the photo as it is, mirrored, transposed and both,
-        and answers the geometric mean of the kernels turned back (self-ensemble: Timofte, Rothe, Van Gool, "Seven Ways
+        When it does not learn, a ``softmax`` head looks four times, at the photo as it is, mirrored, transposed and
+        both, and answers the geometric mean of the kernels turned back (self-ensemble: Timofte, Rothe, Van Gool, "Seven Ways
         to Improve Example-Based Single Image Super Resolution", CVPR 2016). Of a spectrum that is all there is."""
         learning = self.training and self.mlp[-1].weight.requires_grad
         views = VIEWS if self.config.head == "softmax" and not learning else VIEWS[:1]

@@ -40,8 +40,8 @@ class BlindSR:
         precision: str = "auto",
         compile: bool = False,
     ):
-        """``precision`` is auto, fp32 or bf16 (of the networks; Fourier transforms are always float32). ``compile`` makes
-        faster code of USRNet's prior in half a minute or so, for every size of photo or tile anew."""
+        """``precision`` is auto, fp32 or bf16 (of the networks; Fourier transforms are always float32). ``compile``
+        makes faster code of USRNet's prior in half a minute or so, for every size of photo or tile anew."""
         self.device = machine.choose_device(device)
         machine.resolve_precision(precision, self.device, 8)  # a wrong word is told at once
         self.precision = precision
@@ -120,8 +120,8 @@ class BlindSR:
         :func:`blindsr.inference.boundary.pad`. ``tile`` forces tiles of that many source pixels a side (None:
         only where memory asks for it); tiles are always reflected. ``progress(done, total)`` is told of every tile.
         ``into`` is handed the result from top to bottom in bands (h, s·W, S), alpha last, as they get done; the answer
-        then has no picture, and memory does not grow with it. ``per_tile`` lets the blur vary over the photo: a kernel is
-        found for every part of it (:mod:`blindsr.inference.varying`), and ``field`` of the answer holds them.
+        then has no picture, and memory does not grow with it. ``per_tile`` lets the blur vary over the photo: a kernel
+        is found for every part of it (:mod:`blindsr.inference.varying`), and ``field`` of the answer holds them.
         A model that uses no kernel takes neither ``kernel`` nor ``sigma``, pads nothing whatever ``boundary`` says, and
         keeps to the grid of its training.
 

@@ -29,7 +29,13 @@ class Passage:
     ``boundary`` and ``tiles`` say in the end how it was done."""
 
     def __init__(
-        self, model: AlternatingSR, device: torch.device, photo: images.Photo, scale: int, blur: Blur, boundary: Boundary
+        self,
+        model: AlternatingSR,
+        device: torch.device,
+        photo: images.Photo,
+        scale: int,
+        blur: Blur,
+        boundary: Boundary,
     ):
         self.model, self.device = model, device
         self.photo, self.scale, self.blur, self.boundary = photo, scale, blur, boundary

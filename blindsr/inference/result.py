@@ -128,8 +128,8 @@ class Restored:
         if self.doubt is None or self.doubt < DOUBTFUL:
             return None
         return (
-            f"the blur was hardly found (expected error of the kernel {100 * self.doubt:.0f} %), so the photo was restored "
-            "with care; where you know the blur, give it as --kernel"
+            f"the blur was hardly found (expected error of the kernel {100 * self.doubt:.0f} %), so the photo was "
+            "restored with care; where you know the blur, give it as --kernel"
         )
 
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:

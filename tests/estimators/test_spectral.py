@@ -61,8 +61,8 @@ def as_seen(picture: torch.Tensor, flip: bool, transpose: bool) -> torch.Tensor:
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_spectra_of_turned_pictures(estimator, view):
-    """As if the picture itself had been turned (a picture of whole windows, so that the same ones are averaged), but for
-    the weights of the windows, which come from half of each spectrum."""
+    """As if the picture itself had been turned (a picture of whole windows, so that the same ones are averaged), but
+    for the weights of the windows, which come from half of each spectrum."""
     y = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
     expected = estimator.spectra(as_seen(y, *view).contiguous())
     assert (seen_as(estimator.spectra(y), *view) - expected).abs().max() < 0.05

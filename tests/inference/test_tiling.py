@@ -53,10 +53,11 @@ def test_neighbours_fade_into_one_another() -> None:
     """Tiles that disagree by one give a ramp, not a step."""
     rows, cols = plan(8, 8, 8, 2), plan(64, 32, 8, 2)
     tiles = iter((0.0, 1.0))
-    bands = bands_of_tiles(
-        lambda r, c: np.full(((r.stop - r.start) * 2, (c.stop - c.start) * 2, 1), next(tiles), np.float32), rows, cols, 2
-    )
-    result = np.concatenate(list(bands))
+
+    def restore(r: slice, c: slice) -> np.ndarray:
+        return np.full(((r.stop - r.start) * 2, (c.stop - c.start) * 2, 1), next(tiles), np.float32)
+
+    result = np.concatenate(list(bands_of_tiles(restore, rows, cols, 2)))
     profile = result[3, :, 0]
     assert profile[0] == 0 and profile[-1] == 1
     assert 0 < np.diff(profile).max() < 0.1 and np.diff(profile).min() >= 0
