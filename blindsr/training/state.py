@@ -30,19 +30,24 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     try:
         with whole_file(path) as part, open(part, "wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:
-        raise BlindSRError(f"{path}: cannot save the run ({error}); the last good one stands") from None
+        raise _cannot(path, error) from None
 
 
 def keep(state: Path, kept: Path) -> None:
     """``kept`` becomes what ``state`` is now; ``state`` may then be replaced."""
-    with whole_file(kept) as part:
-        try:
-            os.link(state, part)
-        except OSError:  # a file system without hard links
-            shutil.copyfile(state, part)
+    try:
+        with whole_file(kept) as part:
+            try:
+                os.link(state, part)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(state, part)
+    except OSError as error:
+        raise _cannot(kept, error) from None
+
+
+def _cannot(path: Path, error: Exception) -> BlindSRError:
+    return BlindSRError(f"{path}: cannot save the run ({error}); the last good one stands")
 
 
 def load_state(path: Path) -> dict[str, Any]:

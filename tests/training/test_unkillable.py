@@ -118,7 +118,9 @@ def test_asked_to_stop_it_saves_and_says_so(number, photos, toy_settings, tmp_pa
     assert "Traceback" not in said
 
 
-def test_a_full_disk_is_one_line_and_the_last_checkpoint_stands(photos, toy, tmp_path, monkeypatch):
+@pytest.mark.parametrize("where, left", [("torch.save", ["calm.pt"]), ("os.link", ["calm.pt"]), ("shutil.copyfile", [])])
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_stands(photos, toy, tmp_path, monkeypatch, where, left):
+    """In writing the new state; where the old one cannot be linked, which is no error; and in copying it instead."""
     trainer = Trainer(toy(photos, "usrnet_tiny"), tmp_path)
     trainer.train_step()
     trainer.save()
@@ -127,11 +129,12 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stands(photos, toy, tmp
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("blindsr.training.state.os.fsync", full)
+    for name in {where, "os.link"} if where == "shutil.copyfile" else {where, "torch.save"}:
+        monkeypatch.setattr(f"blindsr.training.state.{name}", full)
     with pytest.raises(BlindSRError, match="No space left.*last good one stands"):
         trainer.save()
     assert load_state(tmp_path / "state.pt")["step"] == 1
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["calm.pt", "log.jsonl", "model.safetensors", "state.pt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*left, "log.jsonl", "model.safetensors", "state.pt"]
 
 
 def test_what_is_no_state_is_told(tmp_path):
