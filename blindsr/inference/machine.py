@@ -14,7 +14,7 @@ from blindsr.restorers.rrdbnet import RRDBNet
 Precision = Literal["auto", "fp32", "bf16"]
 ASSUMED_FREE = 2 * 2**30  # bytes, where the system does not say
 SHARE = 0.5  # of the free memory that one restoration may take
-MOST = 1.25 * 2**30  # bytes, and no more than this on a CPU: larger tiles are no faster
+MOST = 2 * 2**30  # bytes, and no more than this on a CPU: larger tiles are hardly faster
 
 
 def choose_device(name: str | None) -> torch.device:

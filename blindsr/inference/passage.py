@@ -117,10 +117,12 @@ class Passage:
     def core(self) -> int:
         """Side of the tiles that memory asks for; the whole photo where it can be had."""
         pixels = machine.affordable_pixels(self.model.restorer, self.device)
-        around = 2 * (self.reach + MARGIN)
+        radius = -(-(max(self.kernel_size or (0,)) // 2) // self.scale)
+        around = 2 * (radius + MARGIN)  # what padding adds, at least
         if (self.size[0] + around) * (self.size[1] + around) * self.scale**2 <= pixels:
             return max(self.size)
-        return max(int(pixels**0.5) // self.scale - 2 * around, SMALLEST_TILE)
+        around += 2 * self.reach + alignment(self.scale, self.multiple)
+        return max(int((0.95 * pixels) ** 0.5) // self.scale - around, SMALLEST_TILE)  # padding rounds up a little
 
     # -- restoring ---------------------------------------------------------------------------------------
 
