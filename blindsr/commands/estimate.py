@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from blindsr import images
     from blindsr.commands.batch import Batch, Job, check_folder
     from blindsr.commands.model import load_model
-    from blindsr.commands.outputs import json_bytes, mat_bytes, npy_bytes, write
+    from blindsr.commands.outputs import json_bytes, mat_bytes, npy_bytes, result_line, write
     from blindsr.commands.pictures import kernel_plot
 
     out: Path = arguments.out
@@ -62,8 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             def rest() -> str:
                 for path, content in zip(job.results, contents):
                     write(path, content)
-                advice = found.advice()
-                return f"{job.results[0]}: {found.summary()}" + (f"\n  {advice}" if advice else "")
+                return result_line(job.results[0], found)
 
             return rest
 

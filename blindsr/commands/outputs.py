@@ -6,12 +6,15 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from blindsr.atomic import whole_file
 from blindsr.interfaces import BlindSRError
+
+if TYPE_CHECKING:
+    from blindsr.inference.result import Restored
 
 
 def write(path: Path, content: bytes) -> None:
@@ -25,6 +28,12 @@ def write(path: Path, content: bytes) -> None:
     except OSError as error:
         cure = "free some space, or choose another --out"
         raise BlindSRError(f"{path}: cannot be written ({error.strerror or error}); {cure}") from None
+
+
+def result_line(path: Path, restored: Restored) -> str:
+    """What is printed of a result: where it is, what was found and, where that is doubtful, a line of advice."""
+    advice = restored.advice()
+    return f"{path}: {restored.summary()}" + (f"\n  {advice}" if advice else "")
 
 
 def json_bytes(record: Mapping[str, Any]) -> bytes:

@@ -155,7 +155,7 @@ class RestoreTask:
     def work(self, job: Job, photo: images.Photo) -> Callable[[], str]:
         """Restore; the result is being written meanwhile. Answers what is left to do."""
         from blindsr.commands.model import TileBar
-        from blindsr.commands.outputs import json_bytes, write
+        from blindsr.commands.outputs import json_bytes, result_line, write
         from blindsr.commands.pictures import Middle, before_and_after, kernel_sheet, png
         from blindsr.commands.sink import BandSink
 
@@ -199,7 +199,6 @@ class RestoreTask:
             if restored.field is not None:
                 write(job.results[-1], png(kernel_sheet(restored.field.kernels)))
             self.manifest.note("done", job.source, job.results[0])
-            advice = restored.advice()
-            return f"{job.results[0]}: {restored.summary()}" + (f"\n  {advice}" if advice else "")
+            return result_line(job.results[0], restored)
 
         return rest
