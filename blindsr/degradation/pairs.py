@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from blindsr import images, registry
+from blindsr.atomic import append_line
 from blindsr.degradation.shuffled import Shuffled, ShuffledConfig
 from blindsr.interfaces import BlindSRError
 
@@ -109,14 +110,11 @@ class PairWriter:
         """Do the tasks, here or by so many processes, and write the manifest; yields each task as it ends, with the
         number of its pairs and, where it failed, the reason."""
         self.out.mkdir(parents=True, exist_ok=True)
-        with open(self.out / MANIFEST, "a+", encoding="utf-8") as manifest:
-            manifest.seek(0)
-            if not ("\n" + manifest.read()).endswith("\n"):
-                manifest.write("\n")  # a crash cut the last line off
-            for task, lines, error in self._results(tasks, processes):
-                manifest.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-                manifest.flush()
-                yield task, len(lines), error
+        (self.out / MANIFEST).touch()
+        for task, lines, error in self._results(tasks, processes):
+            for line in lines:
+                append_line(self.out / MANIFEST, json.dumps(line, ensure_ascii=False))
+            yield task, len(lines), error
 
     def _results(self, tasks: Sequence[Task], processes: int) -> Iterator[tuple[Task, list, Exception | None]]:
         if processes == 1 or len(tasks) == 1:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from blindsr import __version__, registry
-from blindsr.atomic import whole_file
+from blindsr.atomic import append_line, whole_file
 from blindsr.evaluation.cases import case_name
 from blindsr.evaluation.jsonl import read_lines
 from blindsr.evaluation.listing import kernels_of, list_specs
@@ -143,14 +143,11 @@ class Benchmark:
             self._write_protocol()
         name = f"cells.{self.rank}.jsonl" if self.world > 1 else "cells.jsonl"
         tasks = self.tasks()
-        with open(self.order.out / name, "a+", encoding="utf-8") as file:
-            file.seek(0)
-            if not ("\n" + file.read()).endswith("\n"):
-                file.write("\n")  # a crash cut the last line off
-            for task, lines in run_tasks(self.order, tasks, min(jobs, len(tasks))):
-                file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-                file.flush()
-                told(task, lines)
+        (self.order.out / name).touch()
+        for task, lines in run_tasks(self.order, tasks, min(jobs, len(tasks))):
+            for line in lines:
+                append_line(self.order.out / name, json.dumps(line, ensure_ascii=False))
+            told(task, lines)
         if self.world > 1:
             self._wait_for_all()
 
