@@ -11,6 +11,7 @@ by alpha), not compiled. Ours is the shipped configuration. Both run in turn, in
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 import time
@@ -44,6 +45,17 @@ def step(run: Trainer, plain: bool, batch=None) -> float:
     return time.perf_counter() - begun
 
 
+def learn(run: Trainer, plain: bool) -> tuple[float, float]:
+    """Train to the end: the mean loss of the last 100 steps, and PSNR with the true kernel on the photos held back."""
+    losses = []
+    while run.progress < 1:
+        usrnet.DataStep = PublishedDataStep if plain else OURS
+        losses.append(run.train_step()["loss"])
+    run.examine(run.average, run.step)
+    lines = [json.loads(line) for line in (run.out / "log.jsonl").read_text().splitlines()]
+    return statistics.mean(losses[-100:]), lines[-1]["validation"][f"x{SCALE} psnr true kernel"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, help="a folder of sharp photos, at least 11 of 192 pixels a side")
@@ -68,21 +80,19 @@ def main() -> None:
         )
         if not arguments.steps:
             return
-        ends: dict[bool, list[float]] = {True: [], False: []}
+        losses: dict[bool, list[float]] = {True: [], False: []}
+        psnrs: dict[bool, list[float]] = {True: [], False: []}
         for seed in range(arguments.seeds):
             for plain in (True, False):
                 run = trainer(arguments.photos, Path(folder) / f"{seed}{plain}", plain, seed, arguments.steps)
-                losses = []
-                while run.progress < 1:
-                    usrnet.DataStep = PublishedDataStep if plain else OURS
-                    losses.append(run.train_step()["loss"])
-                run._validate()
-                ends[plain].append(statistics.mean(losses[-100:]))
-                print(
-                    f"seed {seed}, {'reference' if plain else 'ours'}: mean loss of the last 100 {ends[plain][-1]:.5f}"
-                )
-        gap = statistics.mean(ends[False]) - statistics.mean(ends[True])
-        print(f"ours minus reference {gap:+.5f}; seeds spread {max(ends[True]) - min(ends[True]):.5f}")
+                loss, psnr = learn(run, plain)
+                losses[plain].append(loss)
+                psnrs[plain].append(psnr)
+                name = "reference" if plain else "ours"
+                print(f"seed {seed}, {name}: mean loss of the last 100 {loss:.5f}, PSNR {psnr:.2f} dB", flush=True)
+        for what, ends in (("loss", losses), ("PSNR", psnrs)):
+            gap = statistics.mean(ends[False]) - statistics.mean(ends[True])
+            print(f"{what}: ours minus reference {gap:+.5f}; seeds spread {max(ends[True]) - min(ends[True]):.5f}")
 
 
 if __name__ == "__main__":

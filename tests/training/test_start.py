@@ -27,6 +27,20 @@ def test_starting_weights_come_from_checkpoints(photos, tmp_path, toy):
         Trainer(toy(photos, "tiny", f"start_from=[{file}]", "model.restorer.hidden=5"), tmp_path / "c")
 
 
+def test_one_part_of_a_checkpoint(photos, tmp_path, toy):
+    first = Trainer(toy(photos, "tiny"), tmp_path / "a")
+    first.save()
+    file = tmp_path / "a" / "model.safetensors"
+    other = ("model.estimator.channels=5",)  # the correction does not fit, the restorer does
+    with pytest.raises(BlindSRError, match="another shape.*PART"):
+        Trainer(toy(photos, "tiny", *other, f"start_from=[{file}]"), tmp_path / "b")
+    second = Trainer(toy(photos, "tiny", *other, f"start_from=['{file}:restorer']"), tmp_path / "c")
+    ours, theirs = second.model.restorer.state_dict(), checkpoints.load(file).model.restorer.state_dict()
+    assert all(torch.equal(ours[n], theirs[n]) for n in ours)
+    with pytest.raises(BlindSRError, match="no part"):
+        Trainer(toy(photos, "tiny", f"start_from=['{file}:initial']"), tmp_path / "d")
+
+
 @pytest.mark.parametrize("works", [0, 2])
 def test_a_prior_that_cannot_be_compiled_runs_as_it_is(works, photos, tmp_path, toy, monkeypatch, capsys):
     """Whether in the first step or later, for another size; doubted kernels call it with other weights."""
