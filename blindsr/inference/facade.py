@@ -41,8 +41,12 @@ class BlindSR:
         compile: bool = False,
     ):
         """``precision`` is auto, fp32 or bf16 (of the networks; Fourier transforms are always float32). ``compile``
-        makes faster code of USRNet's prior in half a minute or so, for every size of photo or tile anew."""
+        makes faster code of USRNet's prior in half a minute or so, for every size of photo or tile anew. On a CPU the
+        process keeps large blocks of memory that it has freed (:func:`blindsr.inference.machine.keep_freed_memory`).
+        """
         self.device = machine.choose_device(device)
+        if self.device.type == "cpu":
+            machine.keep_freed_memory()
         machine.resolve_precision(precision, self.device, 8)  # a wrong word is told at once
         self.precision = precision
         self.name = name

@@ -31,7 +31,7 @@ def test_one_part_of_a_checkpoint(photos, tmp_path, toy):
     first = Trainer(toy(photos, "tiny"), tmp_path / "a")
     first.save()
     file = tmp_path / "a" / "model.safetensors"
-    other = ("model.estimator.channels=5",)  # the correction does not fit, the restorer does
+    other = ("model.estimator.channels=16",)  # the correction does not fit, the restorer does
     with pytest.raises(BlindSRError, match="another shape.*PART"):
         Trainer(toy(photos, "tiny", *other, f"start_from=[{file}]"), tmp_path / "b")
     second = Trainer(toy(photos, "tiny", *other, f"start_from=['{file}:restorer']"), tmp_path / "c")
