@@ -79,6 +79,11 @@ def add_photo_options(parser: argparse.ArgumentParser) -> None:
         default="centre",
         help="centre (default): lies on top of an ordinary enlargement; corner: for classically decimated data",
     )
+    parser.add_argument(
+        "--refine",
+        action="store_true",
+        help="refine the kernel that was found on the photo itself: slower, better, above all at x1 and x2",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
     machine = parser.add_argument_group("machine")
     machine.add_argument(

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             return images.read(job.source, max_pixels=arguments.max_pixels)
 
         def work(job: Job, photo: images.Photo) -> Callable[[], str]:
-            found = model.estimate(photo, scale=arguments.scale, grid=arguments.grid)
+            found = model.estimate(photo, scale=arguments.scale, grid=arguments.grid, refine=arguments.refine)
             title = f"blur kernel at ×{arguments.scale}, noise σ {255 * found.sigma:.1f}"
             record = {"input": str(job.source)} | found.record()
             kernel = found.kernel

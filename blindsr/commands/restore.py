@@ -34,6 +34,7 @@ EXAMPLES = """\
 kernels:
   gaussian:1.6          isotropic, of width 1.6 pixels of the result
   gaussian:3.0,1.2,30   anisotropic: two widths and an angle in degrees
+  disk:2.5              out of focus: an even disk of that radius
   motion:15,30          straight motion: length and angle
   motion:seed=3         a drawn camera shake
   bicubic               what an ordinary bicubic reduction does
@@ -42,6 +43,7 @@ kernels:
 examples:
   blindsr restore photo.jpg
   blindsr restore 'in/*.png' scans/ --scale 2 --out sharp --compare
+  blindsr restore photo.png --scale 2 --refine                   slower, and often much better
   blindsr restore photo.png --kernel photo_kernel.npy --sigma 2.55
   blindsr restore small.png --grid corner --boundary circular    data made by the classical formula
   torchrun --nproc-per-node=4 -m blindsr restore scans/ --out sharp --threads 4"""
@@ -94,6 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
     scale, out = arguments.scale, arguments.out
     if arguments.per_tile and arguments.kernel is not None:
         raise BlindSRError("a given --kernel is the same everywhere; leave out either it or --per-tile")
+    if arguments.refine and arguments.kernel is not None:
+        raise BlindSRError("a given --kernel is not refined; leave out either it or --refine")
     batch = Batch("restored")
     rank, world = rank_and_world()
 
@@ -118,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
         kernel = None
         if arguments.kernel is not None:  # the same taps from a file would lie elsewhere than the word
             kernel = [arguments.kernel.strip().lower() == "bicubic", parse_kernel(arguments.kernel, scale).tolist()]
-        named = ("scale", "sigma", "grid", "boundary", "tile", "precision", "compare", "per_tile")
+        named = ("scale", "sigma", "grid", "boundary", "tile", "precision", "compare", "per_tile", "refine")
         return {name: getattr(arguments, name) for name in named} | {"kernel": kernel, "model": model().fingerprint()}
 
     check_folder(out)
@@ -184,6 +188,7 @@ class RestoreTask:
                     progress=progress,
                     into=into,
                     per_tile=options.per_tile,
+                    refine=options.refine,
                 )
         except BaseException:
             sink.give_up()

@@ -32,12 +32,11 @@ from torch import Tensor, nn
 from blindsr.estimators.kernel_space import KernelNet
 from blindsr.estimators.perceptron import Standardise, perceptron
 from blindsr.interfaces import SCALES, BlindSRError, Estimate, Estimator
-from blindsr.ops.filtering import LUMA, luma
-from blindsr.ops.least_squares import kernel_least_squares
+from blindsr.ops.filtering import LUMA_NOISE, luma
+from blindsr.ops.least_squares import kernel_least_squares, likely
 from blindsr.registry import register
 
 KERNEL_FLOOR = 1e-6  # so that a multiplicative correction can raise what was zero
-LUMA_NOISE = sum(v * v for v in LUMA) ** 0.5  # of the noise in each colour, in their weighted mean
 SIGMA_UNIT = 0.01
 
 
@@ -45,9 +44,9 @@ class ChannelAttention(nn.Module):
     def __init__(self, channels: int, reduction: int = 16):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(channels, channels // reduction, 1),
+            nn.Conv2d(channels, max(channels // reduction, 1), 1),
             nn.LeakyReLU(0.2),
-            nn.Conv2d(channels // reduction, channels, 1),
+            nn.Conv2d(max(channels // reduction, 1), channels, 1),
             nn.Sigmoid(),
         )
 
@@ -165,14 +164,6 @@ class DANEstimator(Estimator):
                 code = previous.code + self.to_code((kernel - previous.kernel).flatten(1))
                 return Estimate(code, sigma, doubt=doubt)
             return Estimate(None, sigma, kernel, doubt)
-
-
-def likely(kernel: Tensor) -> Tensor:
-    """Variances (B, 1, h, w) of the change that a completely doubtful ``kernel`` may need: half of its energy near
-    where it is now, half anywhere."""
-    near = F.avg_pool2d(kernel, 5, stride=1, padding=2)
-    energy = kernel.square().sum((-2, -1), keepdim=True)
-    return energy * (0.5 * near / near.sum((-2, -1), keepdim=True) + 0.5 / kernel[0].numel())
 
 
 class EdgePrediction(nn.Module):

@@ -111,6 +111,7 @@ class BlindSR:
         progress: tiling.Progress | None = None,
         into: Callable[[np.ndarray], None] | None = None,
         per_tile: bool = False,
+        refine: bool = False,
     ) -> Restored:
         """Restore one photo, ``scale`` (1, 2, 3 or 4) times larger.
 
@@ -126,6 +127,8 @@ class BlindSR:
         ``into`` is handed the result from top to bottom in bands (h, s·W, S), alpha last, as they get done; the answer
         then has no picture, and memory does not grow with it. ``per_tile`` lets the blur vary over the photo: a kernel
         is found for every part of it (:mod:`blindsr.inference.varying`), and ``field`` of the answer holds them.
+        ``refine`` goes on with the kernel that was found, on the photo itself (:mod:`blindsr.inference.refinement`): some
+        restorations more, of the whole photo or of its most textured megapixel.
         A model that uses no kernel takes neither ``kernel`` nor ``sigma``, pads nothing whatever ``boundary`` says, and
         keeps to the grid of its training.
 
@@ -138,7 +141,11 @@ class BlindSR:
             self.check_finds_kernel("leave per_tile out")
             if kernel is not None:
                 raise BlindSRError("a given kernel is the same everywhere; leave either the kernel or per_tile out")
-        photo, passage = self._passage(source, scale, kernel, sigma, grid, boundary)
+        if refine:
+            self.check_finds_kernel("leave refine out")
+            if kernel is not None:
+                raise BlindSRError("a given kernel is not refined; leave either the kernel or refine out")
+        photo, passage = self._passage(source, scale, kernel, sigma, grid, boundary, refine)
         alpha = None if photo.alpha is None else enlarge_alpha(photo.alpha, scale, grid)
         kept: list[np.ndarray] = []
         precision = machine.resolve_precision(self.precision, self.device, 8 * photo.pixels.itemsize)
@@ -168,6 +175,7 @@ class BlindSR:
         grid: Grid = "centre",
         boundary: Boundary = "reflect",
         sigma: float | None = None,
+        refine: bool = False,
     ) -> Restored:
         """Kernel and noise level alone; of a large photo the most textured window is looked at.
 
@@ -175,7 +183,7 @@ class BlindSR:
         """
         started = time.perf_counter()
         self.check_finds_kernel("estimate with a blind one, such as tiny")
-        photo, passage = self._passage(source, scale, None, sigma, grid, boundary)
+        photo, passage = self._passage(source, scale, None, sigma, grid, boundary, refine)
         precision = machine.resolve_precision(self.precision, self.device, 8 * photo.pixels.itemsize)
         with self._networks(precision):
             passage.estimate()
@@ -191,6 +199,7 @@ class BlindSR:
         sigma: float | None,
         grid: Grid,
         boundary: Boundary,
+        refine: bool,
     ) -> tuple[images.Photo, Passage]:
         """The photo and all that is asked of it, checked."""
         scale, photo = check_scale(scale), as_photo(source)
@@ -198,7 +207,7 @@ class BlindSR:
         if kernel is None:
             self.check_blind("give a kernel (gaussian:1.6, bicubic, or a file)")
         blur = known_blur(kernel, sigma, grid, scale, self.device, self.model.finds_kernel)
-        passage = Passage(self.model, self.device, photo, scale, blur, boundary)
+        passage = Passage(self.model, self.device, photo, scale, blur, boundary, refine)
         check_fits(blur, (passage.size[0] * scale, passage.size[1] * scale), passage.kernel_size, boundary)
         return photo, passage
 
@@ -229,6 +238,7 @@ class BlindSR:
             tiles=passage.tiles,
             loops=blur.loops,
             field=passage.field,
+            refined=passage.refines,
             seconds=time.perf_counter() - started,
             source=str(source) if isinstance(source, (str, Path)) else None,
         )

@@ -15,9 +15,10 @@ from blindsr.estimators.noise import estimate_noise
 from blindsr.inference import machine, tiling
 from blindsr.inference.blur import Blur
 from blindsr.inference.boundary import MARGIN, Boundary, Padded, alignment, pad
+from blindsr.inference.refinement import refine
 from blindsr.inference.sources import MAX_SIGMA, to_tensor, window_of
 from blindsr.inference.varying import CELL, KernelField, find_field
-from blindsr.interfaces import BlindSRError, Estimate
+from blindsr.interfaces import BlindSRError, Estimate, Restoration
 
 ESTIMATION_SIDE = 1024  # high-resolution pixels of the window that an estimate alone looks at
 SPECTRUM_SIDE = 2048  # low-resolution pixels of the window that the first estimate is made from
@@ -36,9 +37,11 @@ class Passage:
         scale: int,
         blur: Blur,
         boundary: Boundary,
+        refines: bool = False,
     ):
         self.model, self.device = model, device
         self.photo, self.scale, self.blur, self.boundary = photo, scale, blur, boundary
+        self.refines = refines
         self.multiple = getattr(getattr(model.restorer, "prior", None), "multiple", 1)
         self.tiles = 0
         self.field: KernelField | None = None
@@ -72,7 +75,7 @@ class Passage:
             boundary = "reflect" if max(self.size) > side else self.boundary  # a window's borders are not the photo's
             y = self._tensor(*window_of(self.photo.pixels, side))
             try:
-                self.blur = self.blur.found(self._run(y, boundary, self.blur)[1])
+                self.blur = self.blur.found(self._found(y, boundary, self.first()))
                 return
             except Exception as error:
                 if not machine.is_out_of_memory(error) or side <= SMALLEST_TILE:
@@ -85,14 +88,18 @@ class Passage:
 
         def estimate(rows: slice, cols: slice) -> Estimate:
             y = self._tensor(rows, cols)
-            first = self.model.first_estimate(y, self.scale)
-            padded = pad(y, self.scale, self.kernel_size, "reflect", self.multiple)
-            blur = self.blur
-            result = self.model(padded.y, self.scale, None, blur.sigma, blur.shift, first, finish=False)
-            last = result.iterates[-1]
+            last = self._found(y, "reflect", self.model.first_estimate(y, self.scale)).iterates[-1]
             return Estimate(last.code, last.sigma, last.kernel, last.doubt)
 
         self.field = find_field(self.size, estimate, progress)
+
+    def _found(self, y: Tensor, boundary: Boundary, first: Estimate) -> Restoration:
+        """The blind restoration of a window ``y``, for the sake of its kernel; refined where that is asked for."""
+        padded, blur = pad(y, self.scale, self.kernel_size, boundary, self.multiple), self.blur
+        found = self.model(padded.y, self.scale, None, blur.sigma, blur.shift, first, finish=self.refines)
+        if self.refines:
+            found = refine(self.model, padded.y, self.scale, found, blur.shift, margin=padded.top)
+        return found
 
     # -- sizes -------------------------------------------------------------------------------------------
 
@@ -134,6 +141,8 @@ class Passage:
         self.tiles = len(rows) * len(cols)
         if self.tiles > 1:
             self._prepare_tiles()
+        elif self.refines and self.blur.sought:
+            self.estimate()
         for band in tiling.bands_of_tiles(self._tile, rows, cols, self.scale, progress):
             yield images.from_float(band, self.photo.pixels.dtype)
 

@@ -41,7 +41,8 @@ class Restored:
     to 1 and lies on the pixels of the result; on the centre grid it is the blur about a pixel's own
     centre, and was moved by ``shift`` pixels for the restoration. ``kernel_name`` is the word or file that it
     was asked for by ("array" for an array, None where it was found). ``sigma`` is in [0, 1]. ``loops`` holds
-    the kernel and noise level of every loop; one when the kernel was given. A model that uses no kernel leaves
+    the kernel and noise level of every loop, and of every round where the kernel was ``refined`` after; one when the
+    kernel was given. A model that uses no kernel leaves
     ``kernel``, ``sigma`` and their sources None, ``loops`` empty, and ``shift`` and ``boundary`` without effect.
     ``field`` holds the kernels of the photo's parts where they were asked for; ``kernel`` is then that of its most
     textured part.
@@ -66,6 +67,7 @@ class Restored:
     seconds: float
     source: str | None = None
     field: KernelField | None = None
+    refined: bool = False
 
     def record(self) -> dict[str, Any]:
         """Everything but the picture, JSON-ready; the noise level on the 0–255 scale. Without a kernel, nothing that
@@ -87,6 +89,8 @@ class Restored:
                 ],
             }
             handled = {"boundary": self.boundary, "kernel": self.kernel_name, "kernel_shift": self.shift}
+            if self.refined:
+                handled["refined"] = True
             if self.field is not None:
                 handled["per_tile"] = True
                 rows = [[round(kernel_width(k), 3) for k in row] for row in self.field.kernels]

@@ -11,6 +11,7 @@ import numpy as np
 from blindsr.config import nearest
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.bicubic import SIZE, bicubic_kernel
+from blindsr.kernels.defocus import disk
 from blindsr.kernels.gaussian import gaussian
 from blindsr.kernels.motion import linear_motion, shake_motion
 
@@ -18,6 +19,7 @@ SUFFIXES = (".png", ".npy", ".mat")
 LARGEST = 255  # longest side of a kernel; anything larger is a photo given by mistake
 WORDS = {
     "gaussian": "gaussian:WIDTH or gaussian:WIDTH_X,WIDTH_Y,DEGREES",
+    "disk": "disk:RADIUS",
     "motion": "motion:LENGTH,DEGREES or motion:seed=NUMBER",
     "bicubic": "bicubic",
 }
@@ -29,6 +31,7 @@ def parse_kernel(text: str, scale: int) -> np.ndarray:
     * a path ending in .png (gray), .npy or .mat; ``#3`` after it picks the third of several kernels;
     * ``gaussian:1.6`` (width in pixels), ``gaussian:3.0,1.2,30`` (both widths, degrees from the column
       direction towards increasing rows);
+    * ``disk:2.5`` (radius in pixels): out of focus;
     * ``motion:15,30`` (length in pixels, degrees), ``motion:seed=3`` (a random camera shake);
     * ``bicubic``: what bicubic reduction by ``scale`` amounts to (negative taps, off centre).
 
@@ -105,6 +108,12 @@ def _spoken(word: str, rest: str, scale: int, text: str) -> np.ndarray:
         if 2 * reach + 1 > LARGEST:
             raise ValueError("that is too wide")
         return gaussian(max(SIZE, 2 * reach + 1), width_x, width_y, math.radians(degrees))
+    if word == "disk":
+        (radius,) = _numbers(rest, (1,))
+        side = 2 * math.ceil(max(radius, 0)) + 1
+        if side > LARGEST:
+            raise ValueError("that is too wide")
+        return disk(max(SIZE, side), radius)
     if word == "motion":
         if rest.startswith("seed="):
             if not rest[5:].isdecimal():

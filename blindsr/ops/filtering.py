@@ -15,6 +15,7 @@ from blindsr.ops.fourier import psf_to_otf
 
 Boundary = Literal["circular", "reflect", "valid"]
 LUMA = (0.299, 0.587, 0.114)
+LUMA_NOISE = sum(v * v for v in LUMA) ** 0.5  # of the noise in each colour, in their weighted mean
 
 
 def blur(x: Tensor, k: Tensor, boundary: Boundary = "circular", shift: float = 0.0) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from blindsr.ops.fourier import move, psf_to_otf
@@ -69,6 +70,14 @@ def kernel_least_squares(
     unit = spread.flatten(1).sqrt()
     a = a * unit[:, :, None] * unit[:, None, :] + torch.eye(h * w, dtype=y.dtype, device=y.device)
     return (solve(a, b * unit) * unit).view(-1, 1, h, w)
+
+
+def likely(kernel: Tensor) -> Tensor:
+    """Variances (B, 1, h, w) of the change that a completely doubtful ``kernel`` may need: half of its energy near
+    where it is now, half anywhere."""
+    near = F.avg_pool2d(kernel, 5, stride=1, padding=2)
+    energy = kernel.square().sum((-2, -1), keepdim=True)
+    return energy * (0.5 * near / near.sum((-2, -1), keepdim=True) + 0.5 / kernel[0].numel())
 
 
 def solve(a: Tensor, b: Tensor) -> Tensor:

@@ -286,3 +286,10 @@ def test_kernels_of_the_parts_are_drawn(restore, tmp_path) -> None:
     assert "kernel_widths" in json.loads((tmp_path / "out" / "p0_x2.json").read_text())
     code, _, errors = restore("--per-tile", "--kernel", "gaussian:1.0")
     assert code == 2 and len(errors) == 1 and "the same everywhere" in errors[0]
+
+
+def test_refined_kernels(restore, tmp_path) -> None:
+    assert restore("--refine")[0] == 0
+    assert json.loads((tmp_path / "out" / "p0_x2.json").read_text())["settings"]["refined"]
+    code, _, errors = restore("--refine", "--kernel", "gaussian:1.0")
+    assert code == 2 and len(errors) == 1 and "not refined" in errors[0]

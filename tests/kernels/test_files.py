@@ -7,6 +7,7 @@ from scipy.io import savemat
 
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.bicubic import bicubic_kernel
+from blindsr.kernels.defocus import disk
 from blindsr.kernels.files import parse_kernel
 from blindsr.kernels.gaussian import gaussian
 from blindsr.kernels.motion import linear_motion, shake_motion
@@ -27,6 +28,7 @@ def test_words():
     assert np.allclose(parse_kernel(" Gaussian:3.0, 1.2, 30 ", 2), gaussian(25, 3.0, 1.2, np.pi / 6))
     assert np.allclose(parse_kernel("gaussian:2,1", 2), gaussian(25, 2, 1))
     assert np.allclose(parse_kernel("motion:15,30", 2), linear_motion(25, 15, np.pi / 6))
+    assert np.array_equal(parse_kernel("disk:2.5", 2), disk(25, 2.5))
     assert np.array_equal(parse_kernel("motion:seed=3", 2), shake_motion(25, 3))
     for scale in (1, 2, 3, 4):
         assert np.array_equal(parse_kernel("bicubic", scale), bicubic_kernel(scale))
@@ -49,6 +51,9 @@ def test_wide_words_get_a_larger_kernel():
         ("gaussian:nan", "not finite"),
         ("gaussian:1,2,3,4", "4 numbers"),
         ("gaussian:900", "too wide"),
+        ("disk", "write disk:RADIUS"),
+        ("disk:-2", "at least 0.1"),
+        ("disk:500", "too wide"),
         ("motion:a,b", "not a list of numbers"),
         ("motion:-4,0", "does not fit"),
         ("motion:1e9,0", "too long"),

@@ -24,7 +24,7 @@ class Blind(Method):
 
     def check(self, model: AlternatingSR | None) -> None:
         if not model.blind:
-            raise BlindSRError("method blind: this model is non-blind; take another --model, or leave the method out")
+            raise BlindSRError(f"method {self.label}: this model is non-blind; take another --model, or leave the method out")
 
     def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
         iterates = run_model(model, case)
@@ -33,3 +33,17 @@ class Blind(Method):
             Result(i.x, label, i.kernel, None if i.sigma is None else float(i.sigma))
             for i, label in zip(iterates, labels)
         ]
+
+
+@dataclass(frozen=True)
+class RefinedConfig:
+    """No options."""
+
+
+@register("method", "refined", RefinedConfig)
+class Refined(Blind):
+    """The same, and then the kernel refined on the photo itself."""
+
+    def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
+        last = run_model(model, case, refined=True)[-1]
+        return [Result(last.x, "", last.kernel, None if last.sigma is None else float(last.sigma))]

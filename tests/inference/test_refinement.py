@@ -1,0 +1,86 @@
+"""Refining a kernel on the photo itself."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from blindsr import checkpoints, images
+from blindsr.evaluation.metrics import kernel_distance, psnr
+from blindsr.inference.facade import BlindSR
+from blindsr.inference.refinement import ROUNDS, refine
+from blindsr.interfaces import BlindSRError, Iterate, Restoration
+from blindsr.kernels.defocus import disk
+from blindsr.kernels.gaussian import gaussian
+from blindsr.ops.filtering import blur
+from blindsr.ops.fourier import grid_shift
+from blindsr.ops.resize import decimate
+
+SAMPLE = Path(__file__).parents[2] / "docs" / "samples" / "harbour.png"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return checkpoints.load("tiny").model.eval()
+
+
+@pytest.fixture(scope="module")
+def sharp() -> torch.Tensor:
+    """A sample photo, (1, 3, H, W), mirrored to a fair size that closes on itself."""
+    x = torch.from_numpy(images.to_float(images.read(SAMPLE).pixels[:144, :144])).permute(2, 0, 1)[None]
+    x = torch.cat([x, x.flip(-1)], dim=-1)
+    return torch.cat([x, x.flip(-2)], dim=-2)
+
+
+def as_kernel(k: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(k).float()[None, None]
+
+
+@pytest.mark.parametrize("grid", ["corner", "centre"])
+@pytest.mark.parametrize("k, gain", [(disk(25, 3.0), 0.5), (gaussian(25, 2.4, 1.2, 0.6), -0.1)])
+def test_it_helps_where_the_kernel_was_never_seen(model, sharp, k, gain, grid):
+    """A disk out of focus is not among the kernels of the training; a Gaussian is, and must not suffer."""
+    true, shift = as_kernel(k), grid_shift(grid, 2)
+    y = decimate(blur(sharp, true, shift=shift), 2)
+    with torch.inference_mode():
+        found = model(y, 2, shift=shift)
+        refined = refine(model, y, 2, found, shift)
+    assert refined.iterates[: len(found.iterates)] == found.iterates
+    assert len(refined.iterates) == len(found.iterates) + ROUNDS[2]
+    for iterate in refined.iterates[len(found.iterates) :]:
+        assert (iterate.kernel >= 0).all() and iterate.kernel.sum().item() == pytest.approx(1, abs=1e-5)
+    before, after = (psnr(r.x.clamp(0, 1), sharp, 4).item() for r in (found, refined))
+    assert after > before + gain
+
+
+def test_a_kernel_that_is_right_and_known_to_be_stays(model, sharp):
+    """It does not drift to a Dirac, which explains every photo, nor anywhere else."""
+    true = as_kernel(gaussian(25, 1.6))
+    y, zero, sure = decimate(blur(sharp, true), 2), torch.zeros(1), torch.full((1,), 0.01)
+    with torch.inference_mode():
+        x = model(y, 2, true, zero).x
+        refined = refine(model, y, 2, Restoration((Iterate(x, true, None, zero, sure),)))
+    assert kernel_distance(refined.kernel, true).item() < 0.12
+    assert kernel_distance(refined.kernel, as_kernel(gaussian(25, 0.3))).item() > 0.8
+
+
+def test_an_estimator_without_doubts_is_left_alone(model, sharp):
+    found = Restoration((Iterate(sharp, as_kernel(gaussian(25, 1.6)), None, torch.zeros(1)),))
+    assert refine(model, sharp[..., ::2, ::2], 2, found) is found
+
+
+def test_through_the_facade(sharp):
+    model = BlindSR.from_pretrained("tiny", precision="fp32")
+    y = decimate(blur(sharp, as_kernel(disk(25, 3.0))), 2)[0].permute(1, 2, 0).numpy()
+    photo = images.from_float(y, np.uint8)
+    plain, refined = (model.restore(photo, 2, grid="corner", refine=r) for r in (False, True))
+    assert refined.record()["settings"]["refined"] and "refined" not in plain.record()["settings"]
+    assert len(refined.loops) == len(plain.loops) + ROUNDS[2]
+    assert not np.array_equal(refined.kernel, plain.kernel)
+    estimated = model.estimate(photo, 2, grid="corner", refine=True)
+    np.testing.assert_allclose(estimated.kernel, refined.kernel, atol=1e-5)
+    tiled = model.restore(photo, 2, grid="corner", refine=True, tile=64)
+    np.testing.assert_allclose(tiled.kernel, refined.kernel, atol=1e-5)
+    with pytest.raises(BlindSRError, match="not refined; leave"):
+        model.restore(photo, 2, "disk:3", refine=True)
