@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from blindsr import images
+from blindsr.config import nearest
 from blindsr.evaluation.cases import CaseSpec, Kernel
 from blindsr.evaluation.protocol import ImageSet, Protocol, Setting
 from blindsr.interfaces import BlindSRError
@@ -21,15 +22,17 @@ def list_specs(
 ) -> list[CaseSpec]:
     """Every case: the first ``limit`` photos of each of the ``sets`` (None: all), × scale × kernel × σ.
 
-    Raises BlindSRError for a missing or empty folder, an unknown set, and files without their counterpart.
+    Raises BlindSRError for a missing or empty folder, an unknown set, a kernel that a group names and no setting has, and
+    files without their counterpart.
     """
     known = [s.name for s in protocol.sets]
     if unknown := set(sets or ()) - set(known):
         raise BlindSRError(f"no set is called {unknown.pop()!r} in this protocol; it has {', '.join(known)}")
     chosen = [s for s in protocol.sets if not sets or s.name in sets]
+    found = [None if protocol.given else kernels_of(setting, data) for setting in protocol.settings]
+    _check_names(protocol, {k.name for kernels in found for k in kernels or ()})
     specs = []
-    for setting in protocol.settings:
-        kernels = None if protocol.given else kernels_of(setting, data)
+    for setting, kernels in zip(protocol.settings, found):
         for image_set in chosen:
             photos = _photos(image_set, data, setting.scale, known)
             for number, (name, (hr, lr, kernel_file)) in enumerate(list(photos.items())[:limit]):
@@ -48,6 +51,13 @@ def list_specs(
                         shown = first and kernel.name in (protocol.pictured_kernels or (kernel.name,))
                         specs.append(CaseSpec(*common, sigma, kernel, others, aliases, shown))
     return specs
+
+
+def _check_names(protocol: Protocol, names: set[str]) -> None:
+    """The kernels that groups and pictures name must be there."""
+    named = {*protocol.pictured_kernels, *(k for group in protocol.groups for k in group.kernels)}
+    if names and (unknown := sorted(named - names)):
+        raise BlindSRError(f"groups or pictured_kernels: no kernel is called {unknown[0]!r}{nearest(unknown[0], names)}")
 
 
 def _photos(
@@ -117,7 +127,7 @@ def _named(entries: Sequence[str], data: Path) -> list[tuple[str, str]]:
     for entry in entries:
         file, _, numbers = entry.partition("#")
         if Path(file).suffix.lower() not in SUFFIXES:
-            named.append((re.sub(r"[^\w.-]+", "", entry), entry))
+            named.append((re.sub(r"[^\w.]+", "-", entry), entry))  # it serves in names of files
             continue
         paths = sorted(data.glob(file)) if "*" in file else [data / file]
         if not paths:

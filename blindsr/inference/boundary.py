@@ -31,12 +31,14 @@ MARGIN = 4  # low-resolution pixels beyond the kernel's radius, for what the pri
 
 @dataclass(frozen=True)
 class Padded:
-    """A padded photo ``y`` (B, C, H', W') and where the photo itself, of ``size`` (H, W), lies in it."""
+    """A padded photo ``y`` (B, C, H', W') and where the photo itself, of ``size`` (H, W), lies in it. The outer ``margin``
+    pixels are made up, or blurred from what is."""
 
     y: Tensor
     top: int
     left: int
     size: tuple[int, int]
+    margin: int = 0
 
     def crop(self, x: Tensor, scale: int) -> Tensor:
         """Cut the photo out of the restored ``x`` (B, C, s·H', s·W'): (B, C, s·H, s·W)."""
@@ -67,7 +69,7 @@ def pad(
     radii = [-(-(k // 2) // scale) for k in kernel_size]
     if boundary == "taper":
         depths = [r - _nearest_border(n) for n, r in zip(size, radii)]
-        return Padded(soften(y, depths, radii), 0, 0, size)
+        return Padded(soften(y, depths, radii), 0, 0, size, max(radii))
     starts, depths, step = [], [], alignment(scale, multiple)
     for dimension, length, radius in zip((-2, -1), size, radii):
         least = radius + MARGIN
@@ -77,7 +79,7 @@ def pad(
         position = (torch.arange(total) - start) % total
         depths.append(torch.minimum(position - length + 1, total - position))
         starts.append(start)
-    return Padded(soften(y, depths, radii), starts[0], starts[1], size)
+    return Padded(soften(y, depths, radii), starts[0], starts[1], size, max(starts) + max(radii))
 
 
 def alignment(scale: int, multiple: int) -> int:

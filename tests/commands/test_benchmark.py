@@ -79,17 +79,17 @@ def figures(out: Path) -> dict[tuple, dict]:
 def test_everything_is_written_and_nothing_done_twice(data, toy, tmp_path, capsys, small_model):
     out = tmp_path / "out"
     common = (toy(), "--data", data, "--out", out, "--model", small_model, "--jobs", 1)
-    code, said, _ = run(capsys, *common, "--limit", 1, "--method", "bicubic", "oracle", "blind", "wrong_kernel")
+    code, said, _ = run(capsys, *common, "--limit", 1, "--method", "bicubic", "oracle", "blind", "refined", "wrong_kernel")
     assert code == 0 and "Toy. Sharp photos" in said and "dB below the oracle" in said
     cells = figures(out)
-    assert {key[0] for key in cells} == {"a"} and {key[1] for key in cells} == {"gaussian1.0", "k1", "k2"}
-    assert {key[3] for key in cells} == {"bicubic", "oracle", "blind", "blind, loop 1", "wrong_kernel"}
+    assert {key[0] for key in cells} == {"a"} and {key[1] for key in cells} == {"gaussian-1.0", "k1", "k2"}
+    assert {key[3] for key in cells} == {"bicubic", "oracle", "blind", "blind, loop 1", "refined", "wrong_kernel"}
     assert {"kernel_psnr", "kernel_correlation", "sigma_error_255"} <= set(cells["a", "k1", 0.0, "blind"])
     assert 0 <= cells["a", "k1", 0.0, "blind"]["kernel_correlation"] <= 1.001
     pictures = {p.name for p in (out / "pictures" / "a_x2_k1_s2.55").iterdir()}
     assert {"lr.png", "truth.png", "bicubic.png", "kernel_true.png", "kernel_blind.png"} <= pictures
     about = json.loads((out / "protocol.json").read_text())
-    assert about["methods"] == ["bicubic", "oracle", "blind", "wrong_kernel"] and len(about["kernels"]["k1"]) == 9
+    assert about["methods"] == ["bicubic", "oracle", "blind", "refined", "wrong_kernel"] and len(about["kernels"]["k1"]) == 9
     assert {p.name for p in out.iterdir()} >= {"table.md", "table.csv", "table.json"}
 
     lines = (out / "cells.jsonl").read_text()
@@ -104,6 +104,12 @@ def test_everything_is_written_and_nothing_done_twice(data, toy, tmp_path, capsy
     Image.fromarray(grain(9)).save(data / "photos" / "b.png")  # another photo of that name: done anew
     assert run(capsys, *common, "--limit", 2, "--method", "bicubic")[0] == 0
     assert len(read_lines(out / "cells.jsonl")) == len(cells) + 12
+
+
+@pytest.mark.parametrize("where", [{"groups": [{"name": "g", "kernels": ["k3"]}]}, {"pictured_kernels": ["k3"]}])
+def test_groups_of_kernels_that_are_not_there(where, data, toy, tmp_path, capsys):
+    code, _, errors = run(capsys, toy(**where), "--data", data, "--out", tmp_path / "out", "--method", "bicubic")
+    assert code == 2 and "no kernel is called 'k3'; did you mean 'k" in errors[-1]
 
 
 def test_means_in_the_table_are_those_of_the_cells(data, toy, tmp_path, capsys):
@@ -136,7 +142,7 @@ def test_table_and_page_show_the_same_cells(data, toy, tmp_path, capsys, small_m
     protocol = toy(settings=[{"scale": 2, "kernels": ["gaussian:1.0", "gaussian:2.0"]}])
     common = (protocol, "--data", data, "--out", out, "--jobs", 1)
     assert run(capsys, *common, "--limit", 2, "--method", "bicubic", "oracle", "--model", small_model)[0] == 0
-    first = (out / "pictures" / "a_x2_gaussian1.0_s0" / "oracle.png").read_bytes()
+    first = (out / "pictures" / "a_x2_gaussian-1.0_s0" / "oracle.png").read_bytes()
     second = ("--limit", 1, "--method", "oracle", "--model")
     assert run(capsys, *common, *second, other)[0] == 0
     cells = [c for c in read_lines(out / "cells.jsonl")[-2:] if c["method"] == "oracle"]
@@ -148,9 +154,9 @@ def test_table_and_page_show_the_same_cells(data, toy, tmp_path, capsys, small_m
     assert "<dd>1</dd>" in (out / "report.html").read_text()  # one image, one method
 
     # The numbers of the first weights are there still; of the pictures, which were written over, so they are again.
-    assert first != (out / "pictures" / "a_x2_gaussian1.0_s0" / "oracle.png").read_bytes()
+    assert first != (out / "pictures" / "a_x2_gaussian-1.0_s0" / "oracle.png").read_bytes()
     assert run(capsys, *common, *second, small_model)[0] == 0
-    assert first == (out / "pictures" / "a_x2_gaussian1.0_s0" / "oracle.png").read_bytes()
+    assert first == (out / "pictures" / "a_x2_gaussian-1.0_s0" / "oracle.png").read_bytes()
     done = (out / "cells.jsonl").read_text()
     assert run(capsys, *common, *second, small_model)[0] == 0 and (out / "cells.jsonl").read_text() == done
 
@@ -212,12 +218,12 @@ def test_results_of_another_program(data, toy, tmp_path, capsys):
     theirs.mkdir()
     protocol = toy(settings=[{"scale": 2, "kernels": ["gaussian:1.0"]}])
     for name in "ab":
-        Image.open(data / "photos" / f"{name}.png").save(theirs / f"{name}_x2_gaussian1.0_s0.png")
+        Image.open(data / "photos" / f"{name}.png").save(theirs / f"{name}_x2_gaussian-1.0_s0.png")
     common = (protocol, "--data", data, "--out", out, "--method", f"folder:{theirs}", "--jobs", 1, "--limit")
     code, _, _ = run(capsys, *common, 2)
-    assert code == 0 and figures(out)["a", "gaussian1.0", 0.0, "theirs"]["psnr"] == float("inf")
+    assert code == 0 and figures(out)["a", "gaussian-1.0", 0.0, "theirs"]["psnr"] == float("inf")
     code, _, errors = run(capsys, *common, 3)
-    assert code == 2 and "holds no c_x2_gaussian1.0_s0.png" in errors[-1]
+    assert code == 2 and "holds no c_x2_gaussian-1.0_s0.png" in errors[-1]
     Image.fromarray(grain(3)[:, :-2]).save(theirs / "c.png")
     code, _, errors = run(capsys, *common, 3)
     assert code == 2 and "differ in size (62×56 and 64×56)" in errors[-1]

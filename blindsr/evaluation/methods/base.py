@@ -97,7 +97,7 @@ def run_model(
         first, shift = model.first_estimate(case.y, case.scale), grid_shift(case.grid, case.scale)
         found = model(padded.y, case.scale, shift=shift, first=first)
         if refined:
-            found = refine(model, padded.y, case.scale, found, shift, margin=padded.top)
+            found = refine(model, padded.y, case.scale, found, shift, padded.margin)
         iterates = found.iterates
     return [Iterate(padded.crop(i.x, case.scale), i.kernel, i.code, i.sigma, i.doubt) for i in iterates]
 
