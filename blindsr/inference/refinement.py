@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from blindsr.alternating import AlternatingSR
-from blindsr.interfaces import Iterate, Restoration
+from blindsr.interfaces import BlindSRError, Iterate, Restoration
 from blindsr.ops.edges import l0_smooth
 from blindsr.ops.filtering import LUMA_NOISE, luma
 from blindsr.ops.least_squares import kernel_least_squares, likely
@@ -29,27 +29,38 @@ HARDLY = 0.6  # a doubt
 FLAT = {1: 0.001, 2: 0.004, 3: 0.004, 4: 0.004}  # by scale: squared contrast of what is no edge
 ERROR, NOISY = 2.0, 100.0  # the share of the power of x̃ that is wrong: by the doubt, and by σ
 ERRORS = 0.2, 1.0  # bounds of the former
-LEAST_DOUBT = 0.2  # that the size of a change follows: without noise, doubts are often too small
+LEAST_DOUBT = 0.1  # that the size of a change follows: without noise, doubts are often too small
 LEAST_TAP = 0.02  # of the largest: smaller ones are noise
 
 
 def refine(
-    model: AlternatingSR, y: Tensor, scale: int, found: Restoration, shift: float = 0.0, margin: int = 0
+    model: AlternatingSR,
+    y: Tensor,
+    scale: int,
+    found: Restoration,
+    shift: float = 0.0,
+    margin: int = 0,
+    finish: bool = True,
 ) -> Restoration:
     """``found``, the blind restoration of ``y`` (B, 3, H, W) with all its pictures, and an iterate more for every round.
 
     It starts from the first kernel and the last picture of ``found``. The outer ``margin`` pixels of y do not count.
-    The answer is ``found`` itself where the estimator does not judge its kernel.
+    Without ``finish`` the last restoration is left out (its x is None).
+
+    Raises BlindSRError where the estimator does not judge its kernel: how far it may change is then not known.
     """
     first, last = found.iterates[0], found.iterates[-1]
     if first.doubt is None:
-        return found
+        raise BlindSRError("this model does not say how far to trust its kernel, so it cannot be refined")
     doubt, sigma = first.doubt.float(), last.sigma.float()
     x, iterates = last.x.float(), list(found.iterates)
-    for _ in range(ROUNDS[scale] + MORE * bool((doubt > HARDLY).any())):
+    rounds = ROUNDS[scale] + MORE * bool((doubt > HARDLY).any())
+    for i in range(rounds):
         with torch.autocast(y.device.type, enabled=False):
             kernel = _solved(x, y, first.kernel.float(), scale, sigma, doubt, shift, margin)
-        x = model.restorer(y, kernel, sigma, scale, shift=shift, doubt=doubt).float()
+        x = None
+        if finish or i < rounds - 1:
+            x = model.restorer(y, kernel, sigma, scale, shift=shift, doubt=doubt).float()
         iterates.append(Iterate(x, kernel, model.basis.encode(kernel), sigma, doubt))
     return Restoration(tuple(iterates))
 

@@ -65,9 +65,10 @@ def test_a_kernel_that_is_right_and_known_to_be_stays(model, sharp):
     assert kernel_distance(refined.kernel, as_kernel(gaussian(25, 0.3))).item() > 0.8
 
 
-def test_an_estimator_without_doubts_is_left_alone(model, sharp):
+def test_an_estimator_without_doubts(model, sharp):
     found = Restoration((Iterate(sharp, as_kernel(gaussian(25, 1.6)), None, torch.zeros(1)),))
-    assert refine(model, sharp[..., ::2, ::2], 2, found) is found
+    with pytest.raises(BlindSRError, match="how far to trust"):
+        refine(model, sharp[..., ::2, ::2], 2, found)
 
 
 def test_through_the_facade(sharp):
