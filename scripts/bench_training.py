@@ -11,7 +11,6 @@ by alpha), not compiled. Ours is the shipped configuration. Both run in turn, in
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -51,9 +50,7 @@ def learn(run: Trainer, plain: bool) -> tuple[float, float]:
     while run.progress < 1:
         usrnet.DataStep = PublishedDataStep if plain else OURS
         losses.append(run.train_step()["loss"])
-    run.examine(run.average, run.step)
-    lines = [json.loads(line) for line in (run.out / "log.jsonl").read_text().splitlines()]
-    return statistics.mean(losses[-100:]), lines[-1]["validation"][f"x{SCALE} psnr true kernel"]
+    return statistics.mean(losses[-100:]), run.examine(run.average, run.step)[f"x{SCALE} psnr true kernel"]
 
 
 def main() -> None:

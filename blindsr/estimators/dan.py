@@ -43,10 +43,11 @@ SIGMA_UNIT = 0.01
 class ChannelAttention(nn.Module):
     def __init__(self, channels: int, reduction: int = 16):
         super().__init__()
+        inner = max(channels // reduction, 1)
         self.body = nn.Sequential(
-            nn.Conv2d(channels, max(channels // reduction, 1), 1),
+            nn.Conv2d(channels, inner, 1),
             nn.LeakyReLU(0.2),
-            nn.Conv2d(max(channels // reduction, 1), channels, 1),
+            nn.Conv2d(inner, channels, 1),
             nn.Sigmoid(),
         )
 

@@ -78,11 +78,11 @@ def _libc() -> ctypes.CDLL | None:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on the device, with what this process keeps for later; on a CPU, the container's limit
-    counts too."""
-    forget_cached(device)
-    if device.type == "cuda":
+    """Bytes that are free on the device; on a CPU, what this process keeps for later is given back first, and the
+    container's limit counts too."""
+    if device.type == "cuda":  # emptying its cache would make every photo wait
         return torch.cuda.mem_get_info(device)[0]
+    forget_cached(device)
     found = [value for value in (_available(), _within_group()) if value is not None]
     return max(min(found, default=ASSUMED_FREE), 0)
 

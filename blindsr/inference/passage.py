@@ -70,12 +70,12 @@ class Passage:
         """Find the blur on the most textured part of the photo, or on all of it where it is small."""
         affordable = int(machine.affordable_pixels(self.model.restorer, self.device) ** 0.5)
         side = max(min(ESTIMATION_SIDE, affordable) // self.scale - 2 * self.reach, SMALLEST_TILE)
-        self.first()
+        first = self.first()
         while True:
             boundary = "reflect" if max(self.size) > side else self.boundary  # a window's borders are not the photo's
             y = self._tensor(*window_of(self.photo.pixels, side))
             try:
-                self.blur = self.blur.found(self._found(y, boundary, self.first()))
+                self.blur = self.blur.found(self._found(y, boundary, first))
                 return
             except Exception as error:
                 if not machine.is_out_of_memory(error) or side <= SMALLEST_TILE:

@@ -22,7 +22,7 @@ from blindsr.ops.edges import l0_smooth
 from blindsr.ops.filtering import LUMA_NOISE, luma
 from blindsr.ops.least_squares import kernel_least_squares, likely
 
-# Chosen on photos held back from training, with kernels inside and outside the training family (docs/architecture.md).
+# Chosen on photos held back from training, with kernels inside and outside the training family (docs/training.md).
 ROUNDS = {1: 1, 2: 3, 3: 3, 4: 3}  # by scale
 MORE = 2  # rounds, where the kernel was hardly found
 HARDLY = 0.6  # a doubt
@@ -52,12 +52,16 @@ def refine(
     first, last = found.iterates[0], found.iterates[-1]
     if first.doubt is None:
         raise BlindSRError("this model does not say how far to trust its kernel, so it cannot be refined")
-    doubt, sigma = first.doubt.float(), last.sigma.float()
-    x, iterates = last.x.float(), list(found.iterates)
+    doubt, sigma, start = first.doubt.float(), last.sigma.float(), first.kernel.float()
+    noise, error = LUMA_NOISE * sigma, (ERROR * doubt).clamp(*ERRORS) + NOISY * sigma
+    spread = doubt.clamp_min(LEAST_DOUBT)[:, None, None, None].square() * likely(start)
+    gray, x, iterates = luma(y), last.x.float(), list(found.iterates)
     rounds = ROUNDS[scale] + MORE * bool((doubt > HARDLY).any())
     for i in range(rounds):
         with torch.autocast(y.device.type, enabled=False):
-            kernel = _solved(x, y, first.kernel.float(), scale, sigma, doubt, shift, margin)
+            edges = l0_smooth(luma(x), FLAT[scale])
+            change = kernel_least_squares(edges, gray, start, scale, noise, error, spread, shift, margin)
+            kernel = _valid(start + change)
         x = None
         if finish or i < rounds - 1:
             x = model.restorer(y, kernel, sigma, scale, shift=shift, doubt=doubt).float()
@@ -65,14 +69,8 @@ def refine(
     return Restoration(tuple(iterates))
 
 
-def _solved(
-    x: Tensor, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor, doubt: Tensor, shift: float, margin: int
-) -> Tensor:
-    """The kernel (B, 1, h, w), changed so that the edges of ``x`` explain ``y`` better."""
-    edges, noise = l0_smooth(luma(x), FLAT[scale]), LUMA_NOISE * sigma
-    error = (ERROR * doubt).clamp(*ERRORS) + NOISY * sigma
-    spread = doubt.clamp_min(LEAST_DOUBT)[:, None, None, None].square() * likely(kernel)
-    change = kernel_least_squares(edges, luma(y), kernel, scale, noise, error, spread, shift, margin)
-    kernel = (kernel + change).clamp_min(0)
+def _valid(kernel: Tensor) -> Tensor:
+    """(B, 1, h, w) without negative taps and noise, sum 1."""
+    kernel = kernel.clamp_min(0)
     kernel = kernel * (kernel >= LEAST_TAP * kernel.amax((-2, -1), keepdim=True))
     return kernel / kernel.sum((-2, -1), keepdim=True)

@@ -98,32 +98,32 @@ def _numbers(rest: str, counts: tuple[int, ...]) -> list[float]:
     return values
 
 
+def _side(reach: float, complaint: str) -> int:
+    """Of a kernel that ends ``reach`` pixels from its centre; ValueError with the ``complaint`` beyond the largest."""
+    side = 2 * math.ceil(reach) + 1
+    if side > LARGEST:
+        raise ValueError(complaint)
+    return max(SIZE, side)
+
+
 def _spoken(word: str, rest: str, scale: int, text: str) -> np.ndarray:
     if word == "bicubic" and not rest:
         return bicubic_kernel(scale)
     if word == "gaussian":
         width_x, *others = _numbers(rest, (1, 2, 3))
         width_y, degrees = (others + [0.0])[:2] if others else (width_x, 0.0)
-        reach = math.ceil(3.4 * max(width_x, width_y))
-        if 2 * reach + 1 > LARGEST:
-            raise ValueError("that is too wide")
-        return gaussian(max(SIZE, 2 * reach + 1), width_x, width_y, math.radians(degrees))
+        side = _side(3.4 * max(width_x, width_y), "that is too wide")
+        return gaussian(side, width_x, width_y, math.radians(degrees))
     if word == "disk":
         (radius,) = _numbers(rest, (1,))
-        side = 2 * math.ceil(max(radius, 0)) + 1
-        if side > LARGEST:
-            raise ValueError("that is too wide")
-        return disk(max(SIZE, side), radius)
+        return disk(_side(max(radius, 0), "that is too wide"), radius)
     if word == "motion":
         if rest.startswith("seed="):
             if not rest[5:].isdecimal():
                 raise ValueError(f"{rest[5:]!r} is not a seed")
             return shake_motion(SIZE, int(rest[5:]))
         length, degrees = (_numbers(rest, (1, 2)) + [0.0])[:2]
-        side = 2 * math.ceil(max(length, 0) / 2 + 1) + 1
-        if side > LARGEST:
-            raise ValueError("that is too long")
-        return linear_motion(max(SIZE, side), length, math.radians(degrees))
+        return linear_motion(_side(max(length, 0) / 2 + 1, "that is too long"), length, math.radians(degrees))
     if word in WORDS:
         raise ValueError("not understood")
     if not rest and text and (Path(text).suffix or Path(text).exists()):

@@ -28,8 +28,8 @@ class Examiner:
     ):
         self.config, self.batches, self.out, self.log, self.report = config, batches, out, log, report
 
-    def __call__(self, model: AlternatingSR, step: int) -> None:
-        """Look at ``model`` as it is after ``step`` steps."""
+    def __call__(self, model: AlternatingSR, step: int) -> dict[str, float]:
+        """Look at ``model`` as it is after ``step`` steps; answers the numbers."""
         config = self.config
         restores = set(config.train) != {"initial"}
         natural = config.adversarial is not None and config.data.validation_patch >= NATURAL
@@ -45,3 +45,4 @@ class Examiner:
             alarm = f"the restored validation pictures are nearly blank ({', '.join(blank)}); see pictures/"
             self.log.write(step=step, alarm=alarm)
             self.report(f"ALARM at step {step}: {alarm}")
+        return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from blindsr.alternating import AlternatingSR
 from blindsr.evaluation.cases import Case
 from blindsr.evaluation.methods.base import Method, Result, run_model
-from blindsr.interfaces import BlindSRError
+from blindsr.interfaces import BlindSRError, Iterate
 from blindsr.registry import register
 
 
@@ -24,15 +24,13 @@ class Blind(Method):
 
     def check(self, model: AlternatingSR | None) -> None:
         if not model.blind:
-            raise BlindSRError(f"method {self.label}: this model is non-blind; take another --model, or leave the method out")
+            cure = "take another --model, or leave the method out"
+            raise BlindSRError(f"method {self.label}: this model is non-blind; {cure}")
 
     def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
         iterates = run_model(model, case)
         labels = [f"loop {i}" for i in range(1, len(iterates))] + [""]
-        return [
-            Result(i.x, label, i.kernel, None if i.sigma is None else float(i.sigma))
-            for i, label in zip(iterates, labels)
-        ]
+        return [_result(i, label) for i, label in zip(iterates, labels)]
 
 
 @dataclass(frozen=True)
@@ -45,5 +43,8 @@ class Refined(Blind):
     """The same, and then the kernel refined on the photo itself."""
 
     def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
-        last = run_model(model, case, refined=True)[-1]
-        return [Result(last.x, "", last.kernel, None if last.sigma is None else float(last.sigma))]
+        return [_result(run_model(model, case, refined=True)[-1])]
+
+
+def _result(iterate: Iterate, label: str = "") -> Result:
+    return Result(iterate.x, label, iterate.kernel, None if iterate.sigma is None else float(iterate.sigma))
