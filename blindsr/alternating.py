@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -38,7 +39,8 @@ class AlternatingConfig:
     decodes codes; ``detach`` says through what the training gradient does not flow: ``estimate`` (the
     kernel handed to the restorer), ``image`` (the x̂ handed to the estimator), ``both`` or ``none``;
     ``crop`` is the largest side, in low-resolution pixels, of the window that the estimator looks at
-    (0: no limit).
+    (0: no limit); ``least_doubt`` is told to the restorer where the estimator doubts less: photos from cameras differ from
+    blur, decimation and white noise in more than the kernel.
     """
 
     restorer: Any = field(metadata={"parse": registry.parse_component("restorer")})
@@ -49,6 +51,7 @@ class AlternatingConfig:
     schedule: Literal["warm", "restart"] = "warm"
     detach: Literal["none", "image", "estimate", "both"] = "image"
     crop: int = 128
+    least_doubt: float = 0.0
 
     def __post_init__(self) -> None:
         if self.loops < 1:
@@ -106,6 +109,7 @@ class AlternatingSR(nn.Module):
         first: Estimate | None = None,
         finish: bool = True,
         doubt: Tensor | None = None,
+        learn_all: bool = True,
     ) -> Restoration:
         """Restore ``y`` (B, 3, H, W), blurred circularly and decimated on the corner grid.
 
@@ -114,7 +118,8 @@ class AlternatingSR(nn.Module):
         true). Without ``k`` every loop gives an iterate; a given ``sigma`` stays fixed. ``shift`` moves kernels by
         that many high-resolution pixels (centre grid).
         ``first`` is the first estimate where it was made elsewhere, from a larger piece of the photo, say.
-        Without ``finish`` the last restoration is left out (its x is None): enough to train estimators.
+        Without ``finish`` the last restoration is left out (its x is None): enough to train estimators. Without
+        ``learn_all`` no gradient flows through the restorations before the last.
         Where the restorer uses no kernel, ``y`` and ``scale`` are all that counts, and the one iterate has x alone.
 
         Raises BlindSRError when the model is asked for what it cannot estimate, given a kernel that it does not
@@ -127,7 +132,7 @@ class AlternatingSR(nn.Module):
         if k is not None:
             if sigma is None:
                 sigma = (first or self.first_estimate(y, scale)).sigma
-            x = self.restorer(y, k, sigma, scale, shift=shift, doubt=doubt)
+            x = self.restorer(y, k, sigma, scale, shift=shift, doubt=self.told(doubt))
             return Restoration((Iterate(x, k, None, sigma, doubt),))
         estimate = first or self.first_estimate(y, scale)
         iterates: list[Iterate] = []
@@ -139,14 +144,20 @@ class AlternatingSR(nn.Module):
             kernel = estimate.kernel
             level = estimate.sigma if sigma is None else sigma
             used = kernel.detach() if self.config.detach in ("estimate", "both") else kernel
-            doubt = None if estimate.doubt is None else estimate.doubt.detach()
+            doubt = self.told(estimate.doubt)
             x0 = x if self.config.schedule == "warm" else None
-            if finish or len(iterates) < len(schedule) - 1:
-                x = self.restorer(y, used, level.detach(), scale, x0, iterations, shift, doubt)
+            last = len(iterates) == len(schedule) - 1
+            if finish or not last:
+                with torch.set_grad_enabled(torch.is_grad_enabled() and (learn_all or last)):
+                    x = self.restorer(y, used, level.detach(), scale, x0, iterations, shift, doubt)
             else:
                 x = None
             iterates.append(Iterate(x, kernel, estimate.code, level, estimate.doubt))
         return Restoration(tuple(iterates))
+
+    def told(self, doubt: Tensor | None) -> Tensor | None:
+        """What the restorer is told of a ``doubt``."""
+        return None if doubt is None else doubt.detach().clamp_min(self.config.least_doubt)
 
     def schedule(self) -> list[range]:
         """The restorer's iterations that each loop runs."""

@@ -3,6 +3,7 @@
     python scripts/bench_restore.py                              # 512x512 out, x4: tiny and full, against the reference
     python scripts/bench_restore.py --flat 0.25 2 12 50          # seconds per megapixel of results of these megapixels
     python scripts/bench_restore.py --tiles photo.png            # a photo in tiles against the photo as a whole
+    python scripts/bench_restore.py --cuda                       # 1920x1080 x2 on a GPU: time, peak memory
 
 The reference is our own plain USRNet in float32: the data step by the published formula, tensors laid out as PyTorch
 does by default. Both run in turn, in one process; medians. The full-size model has untrained weights; they cost as much.
@@ -11,6 +12,7 @@ does by default. Both run in turn, in one process; medians. The full-size model 
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 import time
 from pathlib import Path
@@ -20,6 +22,7 @@ import torch
 from reference import PublishedDataStep, conv_calls, conv_operations, conv_share
 
 from blindsr import checkpoints, images
+from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.inference import machine
 from blindsr.inference.facade import BlindSR
 from blindsr.restorers import usrnet
@@ -46,13 +49,15 @@ class Timed:
         return z
 
 
-def matrix_rate(dtype: torch.dtype, n: int = 2048) -> float:
-    """Operations per second of the machine's own matrix product."""
-    a, b = (torch.randn(n, n).to(dtype) for _ in range(2))
+def matrix_rate(dtype: torch.dtype, n: int = 2048, device: str = "cpu") -> float:
+    """Operations per second of the device's own matrix product."""
+    a, b = (torch.randn(n, n).to(device, dtype) for _ in range(2))
     times = []
     for _ in range(7):
         begun = time.perf_counter()
         a @ b
+        if device != "cpu":
+            torch.cuda.synchronize()
         times.append(time.perf_counter() - begun)
     return 2 * n**3 / statistics.median(times[1:])
 
@@ -124,13 +129,50 @@ def tiles(model: BlindSR, path: Path, sides: list[int]) -> None:
             )
 
 
+def on_cuda(name: str, model: AlternatingSR, runs: int, rate: float) -> None:
+    """A photo of 1920×1080 at ×2, from 8-bit pixels to 8-bit pixels, kernel and noise level given."""
+    photo = images.Photo(np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), dtype=np.uint8))
+    fast = BlindSR(model, name, "cuda")
+    torch.cuda.reset_peak_memory_stats()
+    seconds, network = [], []
+    for _ in range(runs + 2):
+        begun = time.perf_counter()
+        told = fast.restore(photo, 2, "gaussian:1.6", 0.01)
+        seconds.append(time.perf_counter() - begun)
+    y, k = torch.rand(1, 3, 1080, 1920, device="cuda"), torch.full((1, 1, 25, 25), 1 / 625, device="cuda")
+    with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+        for _ in range(runs + 2):
+            torch.cuda.synchronize()
+            begun = time.perf_counter()
+            model.restorer(y, k, torch.zeros(1, device="cuda"), 2)
+            torch.cuda.synchronize()
+            network.append(time.perf_counter() - begun)
+    small = torch.rand(1, model.restorer.prior.head.in_channels, 216, 384)
+    prior = copy.deepcopy(model.restorer.prior).cpu().float()
+    operations = model.restorer.n_iterations * conv_operations(conv_calls(prior, small)) * 100
+    whole, inside = (statistics.median(t[2:]) for t in (seconds, network))
+    print(
+        f"{name:5}  {1000 * whole:6.0f} ms a photo ({told.tiles} tiles), of which the restorer {1000 * inside:.0f} ms; "
+        f"{operations / inside / rate:.1%} of the bfloat16 matrix rate of {rate / 1e12:.0f} Top/s; "
+        f"peak memory {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB",
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="pairs that are timed (5)")
     parser.add_argument("--flat", type=float, nargs="+", metavar="MP", help="megapixels of results to compare")
     parser.add_argument("--tiles", type=Path, metavar="PHOTO", help="a photo to cut into tiles")
     parser.add_argument("--sides", type=int, nargs="+", default=[64, 128], help="sides of the tiles (64 128)")
+    parser.add_argument("--cuda", action="store_true", help="a photo on a GPU")
     arguments = parser.parse_args()
+    if arguments.cuda:
+        rate = matrix_rate(torch.bfloat16, 8192, "cuda")
+        print(f"{torch.cuda.get_device_name()}, PyTorch {torch.__version__}")
+        on_cuda("tiny", checkpoints.load("tiny").model, arguments.runs, rate)
+        on_cuda("full", AlternatingSR(AlternatingConfig(USRNetConfig())), arguments.runs, rate)
+        return
     if arguments.flat or arguments.tiles:
         model = BlindSR.from_pretrained("tiny")
         if arguments.flat:

@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from blindsr.estimators.kernel_space import KernelNet
 from blindsr.estimators.perceptron import Standardise, perceptron
 from blindsr.interfaces import SCALES, BlindSRError, Estimate, Estimator
+from blindsr.ops.edges import l0_smooth
 from blindsr.ops.filtering import LUMA_NOISE, luma
 from blindsr.ops.least_squares import kernel_least_squares, likely
 from blindsr.registry import register
@@ -77,7 +78,8 @@ class DANConfig:
 
     Our form has two heads: ``softmax`` answers the corrected kernel of ``size`` pixels a side itself, ``pca``
     changes the code by a learned projection of the correction.
-    ``hidden`` is the width of the network on the kernel's grid, ``edges`` that of the one that sharpens.
+    ``hidden`` is the width of the network on the kernel's grid, ``edges`` that of the one that sharpens. It starts from
+    x̂, or with ``flat`` above 0 from the strong edges of x̂ (:func:`blindsr.ops.edges.l0_smooth`), steep already.
     """
 
     head: Literal["pca", "softmax"] = "pca"
@@ -88,6 +90,7 @@ class DANConfig:
     corrects: bool = True
     hidden: int = 40
     edges: int = 16
+    flat: float = 0.0
 
 
 @register("estimator", "dan", DANConfig)
@@ -102,7 +105,7 @@ class DANEstimator(Estimator):
         self.head_hr = nn.Conv2d(3, c, 9, padding=4)
         self.body = nn.ModuleList(ConditionalResidualBlock(c) for _ in range(config.blocks))
         if config.corrects:
-            self.edges = EdgePrediction(c, config.edges)
+            self.edges = EdgePrediction(c, config.edges, config.flat)
             self.standardise = Standardise(2)
             told = 2 * c + 2 + len(SCALES)
             self.belief = nn.Linear(told, 2)
@@ -171,11 +174,12 @@ class EdgePrediction(nn.Module):
     """x̂ with the edges that a sharp photo would have: features of the low-resolution grid are spread by the
     adjoint of the strided convolution, and a few layers on the fine grid do the rest."""
 
-    def __init__(self, channels: int, width: int):
+    def __init__(self, channels: int, width: int, flat: float = 0.0):
         super().__init__()
+        self.flat = flat
         self.spread = nn.ConvTranspose2d(channels, width, 9, padding=4)
         self.fine = nn.Sequential(
-            nn.Conv2d(width + 1, width, 5, padding=2),
+            nn.Conv2d(width + (2 if flat else 1), width, 5, padding=2),
             nn.LeakyReLU(0.2),
             nn.Conv2d(width, width, 3, padding=1),
             nn.LeakyReLU(0.2),
@@ -189,4 +193,8 @@ class EdgePrediction(nn.Module):
         spread = F.conv_transpose2d(
             f, self.spread.weight, self.spread.bias, stride=scale, padding=4, output_padding=scale - 1
         )
-        return x + self.fine(torch.cat([spread, x.to(spread.dtype)], dim=1))
+        if not self.flat:
+            return x + self.fine(torch.cat([spread, x.to(spread.dtype)], dim=1))
+        with torch.autocast(x.device.type, enabled=False):
+            steep = l0_smooth(x, self.flat)
+        return steep + self.fine(torch.cat([spread, x.to(spread.dtype), (x - steep).to(spread.dtype)], dim=1))

@@ -77,6 +77,10 @@ class SpectralEstimator(Estimator):
         relative = (spectra - contrast[:, None, None, None]) / 4
         return torch.cat([relative.flatten(1), contrast[:, None] / 4], dim=1)
 
+    def others(self, y: Tensor, which: Tensor) -> tuple[Tensor, ...]:
+        """Further features (B, n) of ``y``, under the scale's one-hot code ``which`` (1, scales): here none."""
+        return ()
+
     def forward(
         self,
         x: Tensor | None,
@@ -86,20 +90,22 @@ class SpectralEstimator(Estimator):
         shift: float = 0.0,
         margin: int = 0,
     ) -> Estimate:
-        """Looks at ``y`` and ``scale`` alone; the spectrum does not see a shift.
+        """Looks at ``y`` and ``scale`` alone; the spectrum does not see a shift, and edges in unknown places do not tell it.
 
         When it does not learn, a ``softmax`` head looks four times, at the photo as it is, mirrored, transposed and
         both, and answers the geometric mean of the kernels turned back (self-ensemble: Timofte, Rothe, Van Gool, "Seven Ways
-        to Improve Example-Based Single Image Super Resolution", CVPR 2016). Of a spectrum that is all there is."""
+        to Improve Example-Based Single Image Super Resolution", CVPR 2016)."""
         learning = self.training and self.mlp[-1].weight.requires_grad
         views = VIEWS if self.config.head == "softmax" and not learning else VIEWS[:1]
         with torch.autocast(y.device.type, enabled=False):
             which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
             spectra = self.spectra(y)
-            outs = []
-            for flip, transpose in views:
-                seen = self.standardise(self.features(seen_as(spectra, flip, transpose)))
-                outs.append(self.mlp(torch.cat([seen, which.expand(len(y), -1)], dim=1)))
+        outs = []
+        for view in views:
+            others = self.others(picture_as(y, *view), which)
+            with torch.autocast(y.device.type, enabled=False):
+                seen = self.standardise(self.features(seen_as(spectra, *view)))
+                outs.append(self.mlp(torch.cat([seen, which.expand(len(y), -1), *others], dim=1)))
         last = torch.stack([out[:, -2:] for out in outs])
         sigma, doubt = (F.softplus(last[..., 0]) * 0.1).mean(0), F.softplus(last[..., 1]).mean(0)
         if self.config.head == "pca":
@@ -110,6 +116,12 @@ class SpectralEstimator(Estimator):
         ]
         mean = torch.stack(logits).mean(0).flatten(1).softmax(1)
         return Estimate(None, sigma, mean.view(-1, 1, size, size), doubt)
+
+
+def picture_as(y: Tensor, flip: bool, transpose: bool) -> Tensor:
+    """``y`` (…, H, W) flipped left to right, and then transposed."""
+    y = y.flip(-1) if flip else y
+    return y.transpose(-2, -1) if transpose else y
 
 
 def seen_as(spectra: Tensor, flip: bool, transpose: bool) -> Tensor:

@@ -64,7 +64,7 @@ def refine(
             kernel = _valid(start + change)
         x = None
         if finish or i < rounds - 1:
-            x = model.restorer(y, kernel, sigma, scale, shift=shift, doubt=doubt).float()
+            x = model.restorer(y, kernel, sigma, scale, shift=shift, doubt=model.told(doubt)).float()
         iterates.append(Iterate(x, kernel, model.basis.encode(kernel), sigma, doubt))
     return Restoration(tuple(iterates))
 

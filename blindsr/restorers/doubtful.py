@@ -14,8 +14,10 @@ fine-tuned from it see Wortsman et al., "Robust fine-tuning of zero-shot models"
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -61,23 +63,61 @@ class Changes(nn.Module):
 
 
 class Doubting:
-    """``module`` as it acts on a batch whose samples have the doubts ``gates`` (B,), out of :func:`gate`."""
+    """``module`` as it acts on a batch whose samples have the doubts ``gates`` (B,), out of :func:`gate`.
+
+    For samples alike, such as the tiles of a photo, the changed weights are put in the place of W. Otherwise the layers
+    are run with W, all samples at once, and what the change makes of their inputs is added to their outputs."""
 
     def __init__(self, module: nn.Module, changes: Changes, gates: Tensor):
-        self.module = module
+        self.module, self.changes, self.gates = module, changes, gates
+        self.plain = not torch.is_grad_enabled()  # otherwise W itself would learn where the gate is shut
         known = gates.tolist()
-        self.alike = len(set(known)) == 1  # the tiles of one photo
-        plain = not torch.is_grad_enabled()  # otherwise W itself would learn where the gate is shut
-        self.weights = [
-            None if plain and not value else changes.weights(module, amount)
-            for amount, value in zip(gates, known[:1] if self.alike else known)
-        ]
+        self.alike = len(set(known)) == 1
+        self.shut = self.plain and self.alike and known[0] == 0
+        self.weights = changes.weights(module, gates[0]) if self.alike and not self.shut else None
 
     def __call__(self, *inputs: Tensor) -> Tensor:
+        if self.shut:
+            return self.module(*inputs)
         if self.alike:
-            return self._call(self.weights[0], inputs)
-        pieces = [self._call(weights, [t[i : i + 1] for t in inputs]) for i, weights in enumerate(self.weights)]
-        return torch.cat(pieces)
+            return functional_call(self.module, self.weights, inputs)
+        fixed = {name: weight.detach() for name, weight in self.module.named_parameters()}
+        hooks = [
+            layer.register_forward_hook(partial(self._add, name))
+            for name, layer in self.module.named_modules()
+            if f"{name}.weight" in fixed
+        ]
+        try:
+            return functional_call(self.module, fixed, inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
 
-    def _call(self, weights: dict[str, Tensor] | None, inputs) -> Tensor:
-        return self.module(*inputs) if weights is None else functional_call(self.module, weights, tuple(inputs))
+    def _add(self, name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """The output of ``layer`` and what the change of its weights adds."""
+        gates = self.gates.view(-1, *[1] * (output.dim() - 1)).to(output.dtype)
+        bias = None
+        if getattr(layer, "bias", None) is not None:
+            bias = self.changes.change(f"{name}.bias").flatten()
+        key = f"{name}.weight".replace(".", "_")
+        up = self.changes.up[key]
+        if key not in self.changes.down:
+            return output + gates * apply(layer, inputs[0], up.view_as(layer.weight), bias)
+        # A change of low rank in two steps: A as a layer with few outputs, B mixes them; no weights per sample.
+        down = self.changes.down[key]
+        if isinstance(layer, nn.ConvTranspose2d):  # its first dimension is that of the inputs: B comes first there
+            seen = F.conv2d(inputs[0], up.t()[..., None, None])
+            return output + gates * apply(layer, seen, down.view(len(down), *layer.weight.shape[1:]), bias)
+        seen = apply(layer, inputs[0], down.view(len(down), *layer.weight.shape[1:]), None)
+        if isinstance(layer, nn.Linear):
+            return output + gates * F.linear(seen, up, bias)
+        return output + gates * F.conv2d(seen, up[..., None, None], bias)
+
+
+def apply(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """What ``layer``, a convolution or a linear one, does with ``x`` under another weight and bias."""
+    if isinstance(layer, nn.Linear):
+        return F.linear(x, weight, bias)
+    if isinstance(layer, nn.ConvTranspose2d):
+        return F.conv_transpose2d(x, weight, bias, layer.stride, layer.padding)
+    return F.conv2d(x, weight, bias, layer.stride, layer.padding)

@@ -8,10 +8,10 @@ that one process sees with batches of N·B; and loader processes change nothing 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -45,10 +45,20 @@ class BatchSource:
     read or is too small goes to another. A batch has one scale and, of a mixed degradation, one part.
     """
 
+    prepared = Batch
+
     def __init__(self, config: DataConfig, photos: Photos, seed: int, rank: int = 0, world: int = 1):
         self.config, self.photos, self.seed, self.rank, self.world = config, photos, seed, rank, world
         self.degradation = registry.build(config.degradation)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+
+    def prepare(self, step: int) -> Batch:
+        """What loader processes do of :meth:`batch`: all of it."""
+        return self.batch(step)
+
+    def finish(self, made: Batch) -> Batch:
+        """What is left to do with what :meth:`prepare` made: nothing."""
+        return made
 
     def batch(self, step: int) -> Batch:
         shared = np.random.default_rng((self.seed, BATCH, step))
@@ -94,6 +104,8 @@ class BatchSource:
             patch = np.rot90(images.to_float(pixels), int(rng.integers(4)))
             if rng.random() < 0.5:
                 patch = patch[:, ::-1]
+            if self.config.gamma != (1.0, 1.0):
+                patch = patch ** self.config.draw_gamma(rng, 1)
             return torch.from_numpy(np.ascontiguousarray(patch.transpose(2, 0, 1)))
         raise BlindSRError(f"hardly any photo is readable and at least {side} pixels a side; lower data.patch")
 
@@ -109,24 +121,39 @@ def collate(samples: Sequence[Batch]) -> Batch:
     return replace(samples[0], **tensors)
 
 
+class Source(Protocol):
+    """Batches by step. What loader processes can make ahead is ``prepare``, whose answer is of the class ``prepared``;
+    ``finish`` makes the batch of it."""
+
+    prepared: type
+    degradation: Degradation
+
+    @property
+    def prepare(self) -> Callable[[int], Any]: ...
+
+    def finish(self, made: Any) -> Batch: ...
+
+    def batch(self, step: int) -> Batch: ...
+
+
 class _Steps(Dataset):
-    def __init__(self, source: BatchSource):
-        self.source = source
+    def __init__(self, prepare: Callable[[int], Any]):
+        self.prepare = prepare
 
     def __getitem__(self, step: int) -> dict[str, Any] | BlindSRError:
         try:
-            return vars(self.source.batch(step))  # a mapping: the loader looks for tensors to pin in it
+            return vars(self.prepare(step))  # a mapping: the loader looks for tensors to pin in it
         except BlindSRError as error:  # one line; raised in a loader process it would arrive as a long traceback
             return error
 
 
-def stream(source: BatchSource, first: int, workers: int, pin: bool = False) -> Iterator[Batch]:
+def stream(source: Source, first: int, workers: int, pin: bool = False) -> Iterator[Batch]:
     """The batches of steps ``first``, ``first`` + 1, …, made ahead by ``workers`` processes (0: here, when asked). With
     ``pin`` those made ahead lie in page-locked memory, which a GPU copies from while it works."""
     if not workers:
         yield from map(source.batch, count(first))
     loader = DataLoader(
-        _Steps(source),
+        _Steps(source.prepare),
         batch_size=None,
         sampler=count(first),
         num_workers=workers,
@@ -138,7 +165,7 @@ def stream(source: BatchSource, first: int, workers: int, pin: bool = False) -> 
         for made in batches:
             if isinstance(made, BlindSRError):
                 raise made
-            yield Batch(**made)
+            yield source.finish(source.prepared(**made))
     finally:
         batches._shutdown_workers()  # they heed no signal, and Python would wait for them at its end
 

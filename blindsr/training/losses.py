@@ -33,12 +33,14 @@ def image_loss(iterate: Iterate, batch: Batch) -> Tensor:
 
 
 def restoration_loss(result: Restoration, batch: Batch, config: LossConfig) -> Tensor:
-    """The sum over the loops, the last with weight 1 and the earlier ones with ``config.earlier``; the
-    terms of the estimate count where a kernel was estimated and the true one is known."""
+    """The sum over the loops, the last with weight 1 and the earlier ones with ``config.earlier_image`` and
+    ``config.earlier``; the terms of the estimate count where a kernel was estimated and the true one is known."""
     total = torch.zeros((), device=batch.y.device)
     for i, iterate in enumerate(result.iterates):
-        loss = config.image * image_loss(iterate, batch) if config.image else torch.zeros_like(total)
+        last = i == len(result.iterates) - 1
+        image = config.image * (1.0 if last else config.earlier_image)
+        if image:
+            total = total + image * image_loss(iterate, batch)
         if iterate.code is not None and batch.k is not None:
-            loss = loss + estimate_loss(iterate, batch, config)
-        total = total + loss * (1.0 if i == len(result.iterates) - 1 else config.earlier)
+            total = total + estimate_loss(iterate, batch, config) * (1.0 if last else config.earlier)
     return total

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from blindsr.alternating import AlternatingSR
 from blindsr.interfaces import Batch, BlindSRError
 from blindsr.ops.fourier import grid_shift
-from blindsr.training.data import BatchSource
+from blindsr.training.data import Source
 from blindsr.training.losses import CUT, estimate_loss, restoration_loss
 from blindsr.training.settings import TrainConfig
 
@@ -34,7 +34,12 @@ class Objective(nn.Module):
             else:
                 first = None if batch.context is None else model.first_estimate(batch.context, batch.scale)
                 shift = grid_shift(batch.grid, batch.scale)
-                result = model(batch.y, batch.scale, shift=shift, first=first, finish=weights.image > 0)
+                finish = weights.image > 0
+                # Where every picture is given to the estimator as it is, the earlier ones teach by their own loss alone.
+                learn_all = weights.earlier_image > 0 or model.config.detach not in ("image", "both")
+                result = model(
+                    batch.y, batch.scale, shift=shift, first=first, finish=finish, learn_all=learn_all
+                )
             return restoration_loss(result, batch, weights), result.x
 
     def _tells_kernel(self, step: int) -> bool:
@@ -52,7 +57,7 @@ def golden_draw(step: int) -> float:
     return (step * 0.6180339887498949) % 1.0
 
 
-def check_sizes(config: TrainConfig, model: AlternatingSR, source: BatchSource) -> None:
+def check_sizes(config: TrainConfig, model: AlternatingSR, source: Source) -> None:
     """Kernels, basis, patches and scales must fit each other; better said now than in the first step."""
     restorer, data = model.restorer, config.data
     strange = sorted(set(data.scales) - set(restorer.scales))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+
 from blindsr import registry
 from blindsr.alternating import AlternatingConfig
 from blindsr.training.adversarial import AdversarialConfig
@@ -21,8 +23,9 @@ class DataConfig:
     stands there twice is drawn twice as often; the side of a sample is ``patch`` high-resolution pixels, or
     ``patch_lr`` low-resolution ones where that is smaller. With ``context`` above 0 the first estimate is made from
     that many high-resolution pixels around the patch (or ``context_lr`` low-resolution ones) under the same kernel and
-    noise level, as it is from a whole photo in use. ``workers`` processes make the batches ahead (0: none, the trainer
-    makes them itself)."""
+    noise level, as it is from a whole photo in use. Every sample is raised to a power drawn from ``gamma``, which spares
+    a large network from knowing few photos by heart. ``workers`` processes make the batches ahead (0: none, the trainer
+    makes them itself). With ``resident`` the photos lie on the device and classical degradations are made there."""
 
     folders: tuple[str, ...]
     degradation: Any = field(metadata={"parse": registry.parse_component("degradation")})
@@ -35,7 +38,9 @@ class DataConfig:
     patch_lr: int = 10_000
     context: int = 0
     context_lr: int = 112
+    gamma: tuple[float, float] = (1.0, 1.0)
     workers: int = 1
+    resident: bool = False
 
     def __post_init__(self) -> None:
         if not self.scales or not set(self.scales) <= {1, 2, 3, 4}:
@@ -46,8 +51,14 @@ class DataConfig:
             raise ValueError("batch must be at least 1, patch at least 16 and patch_lr at least 4")
         if self.workers < 0:
             raise ValueError("workers may not be negative")
+        if not 0 < self.gamma[0] <= self.gamma[1]:
+            raise ValueError(f"gamma must be two rising powers above 0, not {list(self.gamma)}")
         if self.context and any(self.surround(s) < self.side(s) for s in self.scales):
             raise ValueError("context must be at least as large as the patch, or 0")
+
+    def draw_gamma(self, rng: np.random.Generator, n: int) -> np.ndarray:
+        """``n`` powers, log-uniform in ``gamma``, float32."""
+        return np.exp(rng.uniform(*np.log(self.gamma), n)).astype(np.float32)
 
     def side(self, scale: int) -> int:
         """Side of the high-resolution patch: a multiple of ``scale``."""
@@ -60,14 +71,15 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights: L1 on the image, relative L2 on the kernel, L1 on σ and on the doubt; loops before the last
-    count ``earlier``."""
+    """Weights: L1 on the image, relative L2 on the kernel, L1 on σ and on the doubt; in loops before the last the
+    image counts ``earlier_image`` as much (0: nothing is learned from it, which saves time) and the rest ``earlier``."""
 
     image: float = 1.0
     kernel: float = 0.05
     sigma: float = 0.5
     doubt: float = 0.05
     earlier: float = 0.3
+    earlier_image: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -111,7 +123,8 @@ class TrainConfig:
     any other set runs the alternation, and where the restorer learns it is given true kernels in a
     ``true_kernel`` share of the steps.
     ``start_from`` lists checkpoints whose trained parts give the starting weights. With ``adversarial`` a
-    discriminator learns beside the restorer. ``batch`` is that of one process.
+    discriminator learns beside the restorer. ``batch`` is that of one process. ``graphs`` records the steps of a
+    restorer that learns alone as CUDA graphs, which makes those of a small network several times as fast.
     """
 
     model: AlternatingConfig
@@ -127,6 +140,7 @@ class TrainConfig:
     ema: float = 0.999
     precision: Literal["fp32", "bf16"] = "bf16"
     compile: bool = False
+    graphs: bool = False
     device: str = "auto"
     tensorboard: bool = False
     seed: int = 0

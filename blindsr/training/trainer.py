@@ -25,6 +25,8 @@ from blindsr.training.distributed import Processes
 from blindsr.training.examine import Examiner
 from blindsr.training.log import Log
 from blindsr.training.objective import Objective, check_sizes
+from blindsr.training.recorded import Recorded
+from blindsr.training.resident import ResidentSource
 from blindsr.training.settings import PARTS, ScheduleConfig, TrainConfig
 from blindsr.training.start import start_from
 from blindsr.training.state import clear, keep, load_state, save_state
@@ -57,7 +59,8 @@ class Trainer:
         self.processes = processes or Processes.join(config.device)
         self.report = tell if self.processes.leads else silence
         training, held = split(config.data, self.report)
-        self.source = BatchSource(config.data, training, config.seed, self.processes.rank, self.processes.world)
+        which = config.data, training, config.seed, self.processes.rank, self.processes.world
+        self.source = ResidentSource(*which, self.processes.device) if config.data.resident else BatchSource(*which)
         checks = validation_batches(config.data, held, self.report)
         torch.manual_seed(config.seed)  # initial weights alone depend on it
         self.model = new_model(config.model)
@@ -71,6 +74,8 @@ class Trainer:
             if part is not None:
                 part.requires_grad_(name in config.train)
         self.model.to(self.processes.device)
+        if self.processes.device.type == "cuda":
+            self.model.restorer.to(memory_format=torch.channels_last)  # what its tensor cores work on
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.weights = [p for p in self.model.parameters() if p.requires_grad]
         o = config.optimizer
@@ -90,11 +95,23 @@ class Trainer:
         self.examine = Examiner(config, checks, out, self.log, self.report) if self.log else None
         if config.compile:
             compile_prior(self.model.restorer, self.report)
-        self.engine = self.processes.wrap(Objective(self.model, config))
+        objective = Objective(self.model, config)
+        if config.graphs:
+            self._check_graphs()
+            self.engine = Recorded(objective, self.weights)
+        else:
+            self.engine = self.processes.wrap(objective)
         if self.adversary:
             self.report(self.adversary.remark)
             if self.log and not resume:
                 self.log.write(step=self.step, remark=self.adversary.remark)
+
+    def _check_graphs(self) -> None:
+        """Recorded steps are for a GPU, one process, and a restorer that learns alone: there, values decide nothing."""
+        if self.processes.device.type != "cuda" or self.processes.world > 1:
+            raise BlindSRError("graphs want a CUDA device and a single process; leave graphs out")
+        if set(self.config.train) != {"restorer"} or self.adversary or not self.model.restorer.uses_kernel:
+            raise BlindSRError("graphs are for a stage in which USRNet learns alone; leave graphs out")
 
     # -- one step ----------------------------------------------------------------------------------
 
@@ -109,7 +126,8 @@ class Trainer:
         loss, x = self.engine(batch, self.step)
         terms = self.adversary.terms(x, batch.x, self.step) if self.adversary else {}
         total = loss + sum(terms.values())
-        total.backward()
+        if not self.config.graphs:  # whose replay has gone back already
+            total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.config.optimizer.clip or math.inf)
         # Gradients are those of all processes, the losses are each one's own: they must decide alike.
         scalars = {"loss": loss, "norm": norm} | terms
