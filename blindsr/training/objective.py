@@ -43,8 +43,9 @@ class Objective(nn.Module):
             return restoration_loss(result, batch, weights), result.x
 
     def _tells_kernel(self, step: int) -> bool:
-        train = set(self.config.train)
-        return train == {"restorer"} or ("restorer" in train and golden_draw(step) < self.config.true_kernel)
+        if not self.model.finds_kernel:
+            return True
+        return "restorer" in self.config.train and golden_draw(step) < self.config.true_kernel
 
 
 def autocast(precision: str, device: torch.device):
@@ -68,7 +69,7 @@ def check_sizes(config: TrainConfig, model: AlternatingSR, source: Source) -> No
     sizes = [part.kernel_size for part in source.degradation.parts()]
     if not restorer.uses_kernel:
         return
-    if None in sizes and set(config.train) in ({"restorer"}, {"initial"}):
+    if None in sizes and (not model.finds_kernel or set(config.train) == {"initial"}):
         raise BlindSRError(f"training {config.train[0]} alone needs true kernels; leave the shuffled degradation out")
     basis = model.basis
     for size in filter(None, sizes):

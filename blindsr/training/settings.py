@@ -119,8 +119,8 @@ class ScheduleConfig:
 class TrainConfig:
     """One stage. ``train`` names the parts that learn: of restorer, initial, estimator.
 
-    The restorer alone is trained with true kernels, the initial estimator alone without any restorer;
-    any other set runs the alternation, and where the restorer learns it is given true kernels in a
+    A model that finds no kernel is trained with true kernels, the initial estimator alone without any restorer;
+    anything else runs the alternation, and where the restorer learns it is given true kernels in a
     ``true_kernel`` share of the steps.
     ``start_from`` lists checkpoints whose trained parts give the starting weights. With ``adversarial`` a
     discriminator learns beside the restorer. ``batch`` is that of one process. ``graphs`` records the steps of a

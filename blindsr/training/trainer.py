@@ -110,8 +110,8 @@ class Trainer:
         """Recorded steps are for a GPU, one process, and a restorer that learns alone: there, values decide nothing."""
         if self.processes.device.type != "cuda" or self.processes.world > 1:
             raise BlindSRError("graphs want a CUDA device and a single process; leave graphs out")
-        if set(self.config.train) != {"restorer"} or self.adversary or not self.model.restorer.uses_kernel:
-            raise BlindSRError("graphs are for a stage in which USRNet learns alone; leave graphs out")
+        if self.model.finds_kernel or self.adversary or not self.model.restorer.uses_kernel:
+            raise BlindSRError("graphs are for a non-blind restorer that learns alone; leave graphs out")
 
     # -- one step ----------------------------------------------------------------------------------
 
