@@ -192,3 +192,30 @@ def test_mismatches_are_readable():
         make(loops=5)
     with pytest.raises(ValueError, match="needs a basis"):
         AlternatingConfig(restorer=RESTORER, initial=SpectralConfig())
+
+
+def test_a_least_doubt_is_told_to_the_restorer_alone(y):
+    """What the estimator says of itself stays as it is."""
+    doubtful = replace(RESTORER, doubt_rank=2)
+    plain, careful = make(restorer=doubtful), make(restorer=doubtful, least_doubt=0.9)
+    careful.load_state_dict(plain.state_dict())
+    for model in (plain, careful):
+        for matrix in model.restorer.prior_changes.up.values():
+            torch.nn.init.constant_(matrix, 0.05)
+    with torch.no_grad():
+        a, b = plain(y, 2), careful(y, 2)
+        assert torch.equal(a.iterates[0].doubt, b.iterates[0].doubt)
+        assert not torch.equal(a.iterates[0].x, b.iterates[0].x)
+        k, sigma = a.iterates[0].kernel, a.sigma
+        assert torch.equal(plain(y, 2, k, sigma).x, careful(y, 2, k, sigma).x)  # a true kernel is trusted
+        told = torch.full((2,), 0.2)
+        raised = careful(y, 2, k, sigma, doubt=told).x
+        assert torch.equal(raised, plain(y, 2, k, sigma, doubt=torch.full((2,), 0.9)).x)
+
+
+@pytest.mark.parametrize("learn_all", [True, False])
+def test_earlier_pictures_learn_only_where_asked(y, learn_all):
+    model = make(schedule="restart", detach="both")
+    iterates = model(y, 2, learn_all=learn_all).iterates
+    assert iterates[0].x.requires_grad == learn_all and iterates[1].x.requires_grad
+    assert iterates[0].kernel.requires_grad and iterates[1].kernel.requires_grad

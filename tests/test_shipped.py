@@ -39,7 +39,7 @@ def photos() -> list[torch.Tensor]:
 
 def test_the_file(model):
     path = resources.shipped("weights") / "tiny.safetensors"
-    assert path.stat().st_size < 4_000_000
+    assert path.stat().st_size < 7_000_000
     assert model.blind and (path.parent / "tiny.md").exists()
     assert checkpoints.load("tiny").card["trained"] == ["restorer", "initial", "estimator"]
 
@@ -80,12 +80,12 @@ def cells(model, photos) -> list[dict[str, float]]:
 @pytest.mark.parametrize("scale, gain", [(2, 0.5), (4, 0.1)])
 def test_blind_beats_bicubic(cells, scale, gain):
     here = [c for c in cells if c["scale"] == scale]
-    assert mean(here, "blind 3") > mean(here, "bicubic") + gain
+    assert mean(here, "blind 2") > mean(here, "bicubic") + gain
     assert mean(here, "true") > mean(here, "bicubic") + gain
 
 
 def test_the_alternation_earns_its_place(cells):
-    assert mean(cells, "blind 3") > mean(cells, "blind 1")
+    assert mean(cells, "blind 2") > mean(cells, "blind 1")
     gaussian = [c for c in cells if c["gaussian"]]  # motion kernels it hardly finds, with any number of loops
-    assert mean(gaussian, "error 3") < 1.05 * mean(gaussian, "error 1")
-    assert mean(cells, "error bicubic") > mean(cells, "error 3")
+    assert mean(gaussian, "error 2") < 1.05 * mean(gaussian, "error 1")
+    assert mean(cells, "error bicubic") > mean(cells, "error 2")

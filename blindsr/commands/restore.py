@@ -114,8 +114,9 @@ def run(arguments: argparse.Namespace) -> int:
         loaded.check_serves(scale, arguments.kernel, arguments.sigma)
         if arguments.kernel is None:
             loaded.check_blind("give a --kernel (gaussian:1.6, bicubic, or a file)")
-        if arguments.per_tile:
-            loaded.check_finds_kernel("leave --per-tile out")
+        for option in ("per_tile", "refine"):
+            if getattr(arguments, option):
+                loaded.check_finds_kernel(f"leave --{option.replace('_', '-')} out")
         return loaded
 
     def settings() -> dict[str, Any]:

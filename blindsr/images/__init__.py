@@ -282,9 +282,10 @@ def to_float(array: np.ndarray) -> np.ndarray:
 def from_float(array: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     """Floats as uint8 or uint16: [0, 1] onto the whole range, rounded, clipped. ImageError for NaN and other dtypes."""
     largest = _largest(np.dtype(dtype))
-    if np.isnan(array).any():
+    scaled = array * np.float32(largest)
+    if scaled.size and np.isnan(scaled.max()):  # one pass, and no mask of the size of the picture
         raise ImageError("the image holds NaN; nothing sensible can be written")
-    return np.rint(np.clip(array, 0, 1) * np.float32(largest)).astype(dtype)
+    return np.rint(np.clip(scaled, 0, largest, out=scaled), out=scaled).astype(dtype)
 
 
 def _largest(dtype: np.dtype) -> int:

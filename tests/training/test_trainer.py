@@ -199,7 +199,7 @@ def test_flat_pictures_do_not_end_an_adversarial_run(photos, tmp_path, toy):
         ("data.batsh=3", "did you mean 'batch'"),
         ("train=[restorer, estimater]", "no part is called 'estimater'"),
         ("data.scales=[5]", "scales must be"),
-        ("model.loops=9", "warm schedule"),
+        ("model.loops=9;model.schedule=warm", "warm schedule"),
         ("data.validation=9", "too few"),
         ("model.basis=nothing", "no such kernel basis"),
         ("start_from=[none.safetensors]", "none.safetensors"),
@@ -214,7 +214,7 @@ def test_flat_pictures_do_not_end_an_adversarial_run(photos, tmp_path, toy):
 )
 def test_mistakes_are_one_line(photos, tmp_path, setting, message, toy):
     with pytest.raises(BlindSRError, match=message) as caught:
-        Trainer(toy(photos, "tiny", setting), tmp_path / "run")
+        Trainer(toy(photos, "tiny", *setting.split(";")), tmp_path / "run")
     assert "\n" not in str(caught.value)
 
 
