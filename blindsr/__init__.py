@@ -26,7 +26,7 @@ __all__ = ["BlindSR", "BlindSRError", "__version__", "restore"]
 def restore(
     source: str | Path | np.ndarray | Photo,
     scale: int = 4,
-    model: str | Path = "tiny",
+    model: str | Path = "tiny-real",
     *,
     device: str | None = None,
     precision: str = "auto",
@@ -35,7 +35,8 @@ def restore(
     """Restore one photo; to restore several, keep a :class:`BlindSR` and its model.
 
     ``source`` is a file, an (H, W[, C]) uint8 or uint16 array (RGB) or an ``images.Photo``; ``scale`` is 1, 2,
-    3 or 4. ``model`` is a shipped name or a weights file. ``device`` and ``precision`` go to
+    3 or 4. ``model`` is a shipped name (tiny-real for photos, tiny for data made by the
+    classical formula) or a weights file. ``device`` and ``precision`` go to
     :meth:`BlindSR.from_pretrained`, the other options (``kernel``, ``sigma`` in [0, 1], ``grid``,
     ``boundary``, ``tile``, …) to :meth:`BlindSR.restore`. Raises :class:`BlindSRError` for what the
     user can mend.

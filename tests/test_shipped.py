@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,6 +14,8 @@ from blindsr.kernels.gaussian import gaussian
 from blindsr.kernels.motion import shake_motion
 from blindsr.kernels.width import kernel_width
 from blindsr.ops.filtering import blur
+from blindsr.ops.fourier import grid_shift
+from blindsr.ops.resize import bicubic_enlarge
 
 SAMPLES = sorted((Path(__file__).parents[1] / "docs" / "samples").glob("*.[jp][pn]g"))
 
@@ -89,3 +92,24 @@ def test_the_alternation_earns_its_place(cells):
     gaussian = [c for c in cells if c["gaussian"]]  # motion kernels it hardly finds, with any number of loops
     assert mean(gaussian, "error 2") < 1.05 * mean(gaussian, "error 1")
     assert mean(cells, "error bicubic") > mean(cells, "error 2")
+
+
+def test_the_model_for_photos(model, photos):
+    """Told a kernel it is `tiny`; left alone it takes away what compression and noise did."""
+    weights = resources.shipped("weights")
+    assert sum(path.stat().st_size for path in weights.glob("*.safetensors")) < 12_000_000
+    assert (weights / "tiny-real.md").exists()
+    real = checkpoints.load("tiny-real").model
+    x = photos[1][..., :168, :168]
+    k, sigma = as_kernel(gaussian(25, 1.2)), torch.zeros(1)
+    y = blur(x, k)[..., ::2, ::2]
+    with torch.inference_mode():
+        assert torch.equal(real(y, 2, k, sigma).x, model(y, 2, k, sigma).x)
+    y = torch.nn.functional.avg_pool2d(blur(x, k), 2)  # as an ordinary reduction lies: on the centre grid
+    noisy = (y + 0.04 * torch.randn(y.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    levels = (255 * noisy[0].permute(1, 2, 0).numpy()).round().astype(np.uint8)
+    coded = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
+    spoilt = torch.from_numpy(cv2.imdecode(coded, cv2.IMREAD_COLOR)).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        ours, other = (psnr(m(spoilt, 2, shift=grid_shift("centre", 2)).x.clamp(0, 1), x, 4) for m in (real, model))
+    assert ours > other + 0.5 and ours > psnr(bicubic_enlarge(spoilt, 2, "centre").clamp(0, 1), x, 4)

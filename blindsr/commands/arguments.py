@@ -60,8 +60,8 @@ def device(text: str) -> str:
     return text
 
 
-def add_photo_options(parser: argparse.ArgumentParser) -> None:
-    """What ``restore`` and ``estimate`` share."""
+def add_photo_options(parser: argparse.ArgumentParser, model: str) -> None:
+    """What ``restore`` and ``estimate`` share; ``model`` is used where none is named."""
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="photos, folders, or globs such as 'in/*.png'")
     parser.add_argument("--scale", type=int, choices=(1, 2, 3, 4), default=4, help="enlargement (default: 4)")
     parser.add_argument(
@@ -69,9 +69,10 @@ def add_photo_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model",
-        default="tiny",
+        default=model,
         metavar="NAME|PATH",
-        help="a shipped name, a .safetensors file of ours or a published .pth (USRNet, BSRNet, BSRGAN) (default: tiny)",
+        help="tiny-real (for photos), tiny (for data made by blur, decimation and noise alone), a .safetensors file of ours, "
+        f"or a published .pth (USRNet, BSRNet, BSRGAN) (default: {model})",
     )
     parser.add_argument(
         "--grid",

@@ -27,7 +27,7 @@ SUFFIXES = ("_kernel.npy", "_kernel.mat", "_kernel.png", "_estimate.json")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    add_photo_options(parser)
+    add_photo_options(parser, "tiny")
 
 
 def run(arguments: argparse.Namespace) -> int:

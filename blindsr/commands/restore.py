@@ -45,7 +45,7 @@ examples:
   blindsr restore 'in/*.png' scans/ --scale 2 --out sharp --compare
   blindsr restore photo.png --scale 2 --refine                   slower, and often much better
   blindsr restore photo.png --kernel photo_kernel.npy --sigma 2.55
-  blindsr restore small.png --grid corner --boundary circular    data made by the classical formula
+  blindsr restore small.png --model tiny --grid corner --boundary circular    made by the classical formula
   torchrun --nproc-per-node=4 -m blindsr restore scans/ --out sharp --threads 4"""
 
 
@@ -58,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"the noise level on the 0-255 scale, at most {MAX_SIGMA_255} (default: estimated)",
     )
     parser.add_argument("--compare", action="store_true", help="also write NAME_x4_compare.png: before, after, kernel")
-    add_photo_options(parser)
+    add_photo_options(parser, "tiny-real")
     parser.add_argument(
         "--format",
         choices=("png", "tif"),

@@ -27,7 +27,7 @@ from blindsr.restorers.compiled import compile_prior
 class BlindSR:
     """Restores photos: blind where no kernel is given, non-blind with one.
 
-    model = BlindSR.from_pretrained("tiny")
+    model = BlindSR.from_pretrained("tiny-real")
     restored = model.restore("photo.jpg", scale=4)
     restored.save("photo_x4.png")
     """
@@ -58,7 +58,7 @@ class BlindSR:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | os.PathLike[str] = "tiny",
+        name_or_path: str | os.PathLike[str] = "tiny-real",
         device: str | None = None,
         precision: str = "auto",
         compile: bool = False,
