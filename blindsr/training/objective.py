@@ -37,9 +37,7 @@ class Objective(nn.Module):
                 finish = weights.image > 0
                 # Where every picture is given to the estimator as it is, the earlier ones teach by their own loss alone.
                 learn_all = weights.earlier_image > 0 or model.config.detach not in ("image", "both")
-                result = model(
-                    batch.y, batch.scale, shift=shift, first=first, finish=finish, learn_all=learn_all
-                )
+                result = model(batch.y, batch.scale, shift=shift, first=first, finish=finish, learn_all=learn_all)
             return restoration_loss(result, batch, weights), result.x
 
     def _tells_kernel(self, step: int) -> bool:
