@@ -71,8 +71,8 @@ def add_photo_options(parser: argparse.ArgumentParser, model: str) -> None:
         "--model",
         default=model,
         metavar="NAME|PATH",
-        help="tiny-real (for photos), tiny (for data made by blur, decimation and noise alone), a .safetensors file of ours, "
-        f"or a published .pth (USRNet, BSRNet, BSRGAN) (default: {model})",
+        help="tiny-real (for photos), tiny (for data made by blur, decimation and noise alone), a .safetensors file of "
+        f"ours, or a published .pth (USRNet, BSRNet, BSRGAN) (default: {model})",
     )
     parser.add_argument(
         "--grid",

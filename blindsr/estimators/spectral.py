@@ -90,7 +90,7 @@ class SpectralEstimator(Estimator):
         shift: float = 0.0,
         margin: int = 0,
     ) -> Estimate:
-        """Looks at ``y`` and ``scale`` alone; the spectrum does not see a shift, and edges in unknown places do not tell it.
+        """Looks at ``y`` and ``scale`` alone; the spectrum does not see a shift, and edges of unknown place do not tell it.
 
         When it does not learn, a ``softmax`` head looks four times, at the photo as it is, mirrored, transposed and
         both, and answers the geometric mean of the kernels turned back (self-ensemble: Timofte, Rothe, Van Gool, "Seven Ways
