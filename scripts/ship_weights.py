@@ -2,12 +2,10 @@
 
     python scripts/ship_weights.py runs/tiny/model.safetensors blindsr/weights/tiny.safetensors
 
-The card (steps, minutes, the whole training configuration) goes along; folders are left out of it. ``--crop`` sets the
-window that the estimator looks at in use, which may be larger than that of its training.
+The card (steps, minutes, the whole training configuration) goes along; folders are left out of it.
 """
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,11 +17,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trained", type=Path)
     parser.add_argument("shipped", type=Path)
-    parser.add_argument("--crop", type=int, metavar="N", help="low-resolution pixels a side (as trained)")
     arguments = parser.parse_args()
     trained = checkpoints.load(arguments.trained)
-    if arguments.crop is not None:
-        trained.model.config = replace(trained.model.config, crop=arguments.crop)
     card = trained.card
     training = card.get("training", {})
     training.pop("start_from", None)

@@ -16,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blindsr.estimators.perceptron import perceptron
 from blindsr.estimators.spectral import SpectralConfig, SpectralEstimator, pad_to
 from blindsr.interfaces import SCALES
 from blindsr.ops.filtering import luma
@@ -79,12 +78,8 @@ class ConvolutionalEstimator(SpectralEstimator):
     config: ConvolutionalConfig
 
     def __init__(self, config: ConvolutionalConfig = ConvolutionalConfig()):
-        super().__init__(config)
+        super().__init__(config, others=(config.heads + 1) * config.channels[-1])
         self.pooled = PooledFeatures(config.channels, config.blocks, config.heads, len(SCALES))
-        spectral = self.mlp
-        more = (config.heads + 1) * config.channels[-1]
-        self.mlp = perceptron(spectral[0].in_features + more, config.hidden, spectral[-1].out_features)
-        self.mlp[-1].bias.data.copy_(spectral[-1].bias.data)
 
     def others(self, y: Tensor, which: Tensor) -> tuple[Tensor, ...]:
         picture = pad_to(luma(y), self.config.window)

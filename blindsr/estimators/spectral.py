@@ -43,7 +43,8 @@ class SpectralConfig:
 class SpectralEstimator(Estimator):
     """``y`` (B, 3, H, W) of any size; small ones are mirrored up to one window."""
 
-    def __init__(self, config: SpectralConfig = SpectralConfig()):
+    def __init__(self, config: SpectralConfig = SpectralConfig(), others: int = 0):
+        """``others``: how many further features :meth:`others` answers."""
         super().__init__()
         self.config = config
         n = config.window
@@ -52,7 +53,7 @@ class SpectralEstimator(Estimator):
         features = 3 * n * (n // 2 + 1) + 1 + len(SCALES)
         self.standardise = Standardise(features - len(SCALES))
         answered = (config.code if config.head == "pca" else config.size**2) + 2
-        self.mlp = perceptron(features, config.hidden, answered)
+        self.mlp = perceptron(features + others, config.hidden, answered)
         if config.head == "softmax":
             with torch.no_grad():  # start from a Gaussian of width 2
                 at = torch.arange(config.size) - config.size // 2
@@ -90,7 +91,7 @@ class SpectralEstimator(Estimator):
         shift: float = 0.0,
         margin: int = 0,
     ) -> Estimate:
-        """Looks at ``y`` and ``scale`` alone; the spectrum does not see a shift, and edges of unknown place do not tell it.
+        """Looks at ``y`` and ``scale`` alone; neither a spectrum nor edges of unknown place tell a shift.
 
         When it does not learn, a ``softmax`` head looks four times, at the photo as it is, mirrored, transposed and
         both, and answers the geometric mean of the kernels turned back (self-ensemble: Timofte, Rothe, Van Gool, "Seven Ways

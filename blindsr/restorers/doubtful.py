@@ -70,25 +70,27 @@ class Doubting:
 
     def __init__(self, module: nn.Module, changes: Changes, gates: Tensor):
         self.module, self.changes, self.gates = module, changes, gates
-        self.plain = not torch.is_grad_enabled()  # otherwise W itself would learn where the gate is shut
-        known = gates.tolist()
-        self.alike = len(set(known)) == 1
-        self.shut = self.plain and self.alike and known[0] == 0
-        self.weights = changes.weights(module, gates[0]) if self.alike and not self.shut else None
+        known = set(gates.tolist())
+        self.alike = len(known) == 1
+        # Without gradients alone: otherwise W itself would learn where the gate is shut.
+        self.shut = known == {0.0} and not torch.is_grad_enabled()
+        if self.alike:
+            self.weights = {} if self.shut else changes.weights(module, gates[0])
+        else:
+            self.weights = {name: weight.detach() for name, weight in module.named_parameters()}
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         if self.shut:
             return self.module(*inputs)
         if self.alike:
             return functional_call(self.module, self.weights, inputs)
-        fixed = {name: weight.detach() for name, weight in self.module.named_parameters()}
         hooks = [
             layer.register_forward_hook(partial(self._add, name))
             for name, layer in self.module.named_modules()
-            if f"{name}.weight" in fixed
+            if f"{name}.weight" in self.weights
         ]
         try:
-            return functional_call(self.module, fixed, inputs)
+            return functional_call(self.module, self.weights, inputs)
         finally:
             for hook in hooks:
                 hook.remove()

@@ -61,12 +61,20 @@ class BatchSource:
         return made
 
     def batch(self, step: int) -> Batch:
-        shared = np.random.default_rng((self.seed, BATCH, step))
-        scale = int(shared.choice(self.config.scales))
-        degradation = self.degradation.choose(shared)
+        rng, scale = self.shared(step)
+        degradation = self.degradation.choose(rng)
+        return collate([self._sample(number, scale, degradation) for number in self.numbers(step)])
+
+    def shared(self, step: int) -> tuple[np.random.Generator, int]:
+        """What all processes draw alike for a step: its scale, and the generator to go on with."""
+        rng = np.random.default_rng((self.seed, BATCH, step))
+        return rng, int(rng.choice(self.config.scales))
+
+    def numbers(self, step: int) -> range:
+        """The numbers of this process's samples of a step."""
         n = self.config.batch
         first = (step * self.world + self.rank) * n
-        return collate([self._sample(number, scale, degradation) for number in range(first, first + n)])
+        return range(first, first + n)
 
     def _sample(self, number: int, scale: int, degradation: Degradation) -> Batch:
         rng = np.random.default_rng((self.seed, SAMPLE, number))

@@ -9,13 +9,12 @@ same device, not bit for bit that of another.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from blindsr import registry
+from blindsr import images, registry
 from blindsr.degradation.classical import Classical, degrade
 from blindsr.interfaces import Batch, BlindSRError
 from blindsr.training.data import BATCH, BatchSource
@@ -45,13 +44,11 @@ class Cook:
 
     def __call__(self, step: int) -> Recipe:
         source, config = self.source, self.source.config
-        shared = np.random.default_rng((source.seed, BATCH, step))
-        scale = int(shared.choice(config.scales))
+        _, scale = source.shared(step)
         rng = np.random.default_rng((source.seed, BATCH, step, 1 + source.rank))
         side, n = config.surround(scale), config.batch
-        first = (step * source.world + source.rank) * n
         place = np.empty((n, 3), np.int64)
-        for i, number in enumerate(range(first, first + n)):
+        for i, number in enumerate(source.numbers(step)):
             photo = source.photo(number)
             while min(self.sizes[photo]) < side:
                 photo = int(rng.integers(len(self.sizes)))
@@ -87,7 +84,7 @@ class ResidentSource:
                 kept.append(i)
                 sizes.append(pixels.shape[:2])
                 if pixels.dtype != np.uint8:
-                    pixels = (pixels / 257).round().astype(np.uint8)
+                    pixels = images.from_float(images.to_float(pixels), np.uint8)
                 pieces.append(torch.from_numpy(pixels.reshape(-1, 3).copy()))
         largest = max(config.surround(s) for s in config.scales)
         if not any(min(size) >= largest for size in sizes):
@@ -103,9 +100,8 @@ class ResidentSource:
     def finish(self, recipe: Recipe) -> Batch:
         """The batch of a recipe."""
         s, config = recipe.scale, self.config
-        place, turn, k, sigma, gamma = (
-            t.to(self.device, non_blocking=True) for t in (recipe.place, recipe.turn, recipe.k, recipe.sigma, recipe.gamma)
-        )
+        drawn = (recipe.place, recipe.turn, recipe.k, recipe.sigma, recipe.gamma)
+        place, turn, k, sigma, gamma = (t.to(self.device, non_blocking=True) for t in drawn)
         noise = torch.Generator(self.device).manual_seed(recipe.noise)
         surround, side = config.surround(s), config.side(s)
         around = self._cut(place, turn, surround) ** gamma[:, None, None, None]

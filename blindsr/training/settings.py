@@ -124,7 +124,7 @@ class TrainConfig:
     ``true_kernel`` share of the steps.
     ``start_from`` lists checkpoints whose trained parts give the starting weights. With ``adversarial`` a
     discriminator learns beside the restorer. ``batch`` is that of one process. ``graphs`` records the steps of a
-    restorer that learns alone as CUDA graphs, which makes those of a small network several times as fast.
+    restorer that learns alone as CUDA graphs, which makes those of a small network somewhat faster.
     """
 
     model: AlternatingConfig
