@@ -82,8 +82,9 @@ def add_photo_options(parser: argparse.ArgumentParser, model: str) -> None:
     )
     parser.add_argument(
         "--refine",
-        action="store_true",
-        help="refine the kernel that was found on the photo itself: slower, better, above all at x1 and x2",
+        action=argparse.BooleanOptionalAction,
+        help="refine the kernel that was found on the photo itself: slower and better (default: with models that find "
+        "kernels by looking at their own restorations, such as tiny)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
     machine = parser.add_argument_group("machine")

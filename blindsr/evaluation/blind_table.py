@@ -25,6 +25,7 @@ from blindsr.checkpoints import fingerprint
 from blindsr.degradation.classical import degrade
 from blindsr.evaluation.jsonl import read_lines
 from blindsr.evaluation.metrics import kernel_correlation, kernel_distance, psnr
+from blindsr.inference.refinement import pays, refine
 from blindsr.interfaces import Estimate, Restorer
 from blindsr.kernels.width import kernel_width
 from blindsr.ops.resize import bicubic_enlarge
@@ -34,9 +35,10 @@ def evaluate_cell(
     model: AlternatingSR, x: Tensor, k: Tensor, scale: int, sigma: float = 0.0, reference: Restorer | None = None
 ) -> dict[str, float]:
     """One photo ``x`` (1, 3, H, W) under one kernel ``k`` (1, 1, h, w): PSNR in dB of bicubic, of the
-    restorer told the kernel (``true``), of a ``reference`` restorer told the kernel, and of every blind loop;
-    the kernel error of every loop, and (``error bicubic``) that of the last estimate made from the
-    bicubic picture instead of x̂; and the estimated noise level on the 0–255 scale."""
+    restorer told the kernel (``true``), of a ``reference`` restorer told the kernel, of every blind loop, and of the
+    answer where the kernel is refined after them (``refined``); the kernel error of all of these, and (``error
+    bicubic``) that of the loops' last estimate made from the bicubic picture instead of x̂; and the estimated noise
+    level on the 0–255 scale."""
     y = degrade(x, k, scale)
     if sigma:
         rng = np.random.default_rng(0)
@@ -53,13 +55,18 @@ def evaluate_cell(
     if not model.blind:
         return cell
     result = model(y, scale)
-    for i, iterate in enumerate(result.iterates, 1):
+    iterates = result.iterates
+    for i, iterate in enumerate(iterates, 1):
         cell[f"blind {i}"] = quality(iterate.x)
         cell[f"error {i}"] = round(float(kernel_distance(iterate.kernel, k)), 4)
-    if len(result.iterates) > 1:
-        before = result.iterates[-2]
+    if len(iterates) > 1:
+        before = iterates[-2]
         blurred = model.correct(enlarged, y, scale, Estimate(before.code, before.sigma, before.kernel, before.doubt))
         cell["error bicubic"] = round(float(kernel_distance(blurred.kernel, k)), 4)
+    if pays(model):
+        result = refine(model, y, scale, result)
+        cell["refined"] = quality(result.x)
+        cell["error refined"] = round(float(kernel_distance(result.kernel, k)), 4)
     cell["correlation"] = round(float(kernel_correlation(result.kernel, k)), 4)
     cell["width"] = round(kernel_width(result.kernel[0, 0].numpy()), 3)
     if result.iterates[-1].doubt is not None:
@@ -139,7 +146,7 @@ def markdown(cells: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
             row = [mean([c for c in here if c["kernel"] == n], column) for n in numbers]
             row.append(mean([c for c in here if c["kernel"] <= 8], column))
             row.append(mean([c for c in here if c["kernel"] > 8], column))
-            digits = 2 if column in ("bicubic", "true", "reference", "sigma_255") or "blind" in column else 3
+            digits = 2 if column in ("bicubic", "true", "reference", "refined", "sigma_255") or "blind" in column else 3
             lines.append(f"| {column} | " + " | ".join("–" if math.isnan(v) else f"{v:.{digits}f}" for v in row) + " |")
         lines.append("")
     return "\n".join(lines)

@@ -18,6 +18,7 @@ from blindsr.inference import machine, tiling
 from blindsr.inference.blur import check_fits, known_blur
 from blindsr.inference.boundary import Boundary
 from blindsr.inference.passage import SMALLEST_TILE, Passage
+from blindsr.inference.refinement import pays
 from blindsr.inference.result import Restored
 from blindsr.inference.sources import Source, as_array, as_photo, check_scale, dimensions, enlarge_alpha
 from blindsr.interfaces import BlindSRError, Grid
@@ -97,6 +98,15 @@ class BlindSR:
         if not restorer.uses_kernel and sigma is not None:
             raise BlindSRError(f"model {self.name} restores without a noise level; leave --sigma out")
 
+    def refines(self, kernel: object = None, refine: bool | None = None) -> bool:
+        """Whether the kernel is refined after the loops, for what :meth:`restore` is told. Raises BlindSRError where there is
+        none to refine."""
+        if refine:
+            self.check_finds_kernel("leave refine out")
+            if kernel is not None:
+                raise BlindSRError("a given kernel is not refined; leave either the kernel or refine out")
+        return pays(self.model) and kernel is None if refine is None else refine
+
     # -- what users call ---------------------------------------------------------------------------------
 
     def restore(
@@ -111,7 +121,7 @@ class BlindSR:
         progress: tiling.Progress | None = None,
         into: Callable[[np.ndarray], None] | None = None,
         per_tile: bool = False,
-        refine: bool = False,
+        refine: bool | None = None,
     ) -> Restored:
         """Restore one photo, ``scale`` (1, 2, 3 or 4) times larger.
 
@@ -128,7 +138,8 @@ class BlindSR:
         then has no picture, and memory does not grow with it. ``per_tile`` lets the blur vary over the photo: a kernel
         is found for every part of it (:mod:`blindsr.inference.varying`), and ``field`` of the answer holds them.
         ``refine`` goes on with the kernel that was found, on the photo itself (:mod:`blindsr.inference.refinement`): some
-        restorations more, of the whole photo or of its most textured megapixel.
+        restorations more, of the whole photo or of its most textured megapixel; None does so with models that find kernels
+        by looking at their own restorations, such as ``tiny``.
         A model that uses no kernel takes neither ``kernel`` nor ``sigma``, pads nothing whatever ``boundary`` says, and
         keeps to the grid of its training.
 
@@ -141,10 +152,6 @@ class BlindSR:
             self.check_finds_kernel("leave per_tile out")
             if kernel is not None:
                 raise BlindSRError("a given kernel is the same everywhere; leave either the kernel or per_tile out")
-        if refine:
-            self.check_finds_kernel("leave refine out")
-            if kernel is not None:
-                raise BlindSRError("a given kernel is not refined; leave either the kernel or refine out")
         photo, passage = self._passage(source, scale, kernel, sigma, grid, boundary, refine)
         alpha = None if photo.alpha is None else enlarge_alpha(photo.alpha, scale, grid)
         kept: list[np.ndarray] = []
@@ -175,7 +182,7 @@ class BlindSR:
         grid: Grid = "centre",
         boundary: Boundary = "reflect",
         sigma: float | None = None,
-        refine: bool = False,
+        refine: bool | None = None,
     ) -> Restored:
         """Kernel and noise level alone; of a large photo the most textured window is looked at.
 
@@ -199,7 +206,7 @@ class BlindSR:
         sigma: float | None,
         grid: Grid,
         boundary: Boundary,
-        refine: bool,
+        refine: bool | None,
     ) -> tuple[images.Photo, Passage]:
         """The photo and all that is asked of it, checked."""
         scale, photo = check_scale(scale), as_photo(source)
@@ -207,7 +214,7 @@ class BlindSR:
         if kernel is None:
             self.check_blind("give a kernel (gaussian:1.6, bicubic, or a file)")
         blur = known_blur(kernel, sigma, grid, scale, self.device, self.model.finds_kernel)
-        passage = Passage(self.model, self.device, photo, scale, blur, boundary, refine)
+        passage = Passage(self.model, self.device, photo, scale, blur, boundary, self.refines(kernel, refine))
         check_fits(blur, (passage.size[0] * scale, passage.size[1] * scale), passage.kernel_size, boundary)
         return photo, passage
 

@@ -98,7 +98,7 @@ class Passage:
         padded, blur = pad(y, self.scale, self.kernel_size, boundary, self.multiple), self.blur
         found = self.model(padded.y, self.scale, None, blur.sigma, blur.shift, first, finish=self.refines)
         if self.refines:
-            found = refine(self.model, padded.y, self.scale, found, blur.shift, padded.margin, finish=False)
+            found = refine(self.model, padded.y, self.scale, found, blur.shift, padded.margin)
         return found
 
     # -- sizes -------------------------------------------------------------------------------------------

@@ -1,4 +1,6 @@
-"""A found kernel, refined on the photo itself.
+"""What a photo says itself about the kernel that was found, after the loops.
+
+In rounds the kernel is solved for anew:
 
     x̃ ← strong edges of x̂                       (:func:`blindsr.ops.edges.l0_smooth`)
     k ← k₁ + Δ,   non-negative, sum 1            Δ by least squares: what explains y with x̃
@@ -9,15 +11,23 @@ SIGGRAPH Asia 2009), L0 edges for it to Xu, Zheng, Jia ("Unnatural L0 sparse rep
 deblurring", CVPR 2013). Two priors keep it from the kernel that explains every photo, a Dirac: x̃ has edges steeper
 than any that a blurred photo could have, and Δ is as small as the estimator's doubt says. That it departs from k₁ in
 every round, and not from the kernel of the round before, keeps it from drifting.
+
+Most blur is nearly a Gaussian, and to the restorer little deviations from one matter: the spectrum of a Gaussian falls far
+below theirs. So where k₁ is nearly one, there is a second answer, the nearest Gaussian
+(:func:`blindsr.kernels.gaussian_fit.nearest_gaussian`) of the last kernel, after one such round of its own. It is taken
+unless it rings: unless, trusted fully, it gives far more total variation than the last round's kernel, trusted fully.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from blindsr.alternating import AlternatingSR
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
+from blindsr.kernels.gaussian_fit import nearest_gaussian
 from blindsr.ops.edges import l0_smooth
 from blindsr.ops.filtering import LUMA_NOISE, luma
 from blindsr.ops.least_squares import kernel_least_squares, likely
@@ -31,42 +41,79 @@ ERROR, NOISY = 2.0, 100.0  # the share of the power of x̃ that is wrong: by the
 ERRORS = 0.2, 1.0  # bounds of the former
 LEAST_DOUBT = 0.1  # that the size of a change follows: without noise, doubts are often too small
 LEAST_TAP = 0.02  # of the largest: smaller ones are noise
+GAUSSIAN = 0.1  # relative distance to the nearest Gaussian up to which a first estimate is nearly one
+RINGS = 1.4  # times the total variation
+
+
+def pays(model: AlternatingSR) -> bool:
+    """Whether blind restorations are refined where nobody says: with models that find kernels by looking at their own
+    restorations."""
+    return model.initial is not None and model.estimator is not None
 
 
 def refine(
-    model: AlternatingSR,
-    y: Tensor,
-    scale: int,
-    found: Restoration,
-    shift: float = 0.0,
-    margin: int = 0,
-    finish: bool = True,
+    model: AlternatingSR, y: Tensor, scale: int, found: Restoration, shift: float = 0.0, margin: int = 0
 ) -> Restoration:
-    """``found``, the blind restoration of ``y`` (B, 3, H, W) with all its pictures, and an iterate more for every round.
+    """``found``, the blind restoration of ``y`` (B, 3, H, W) with all its pictures, an iterate more for every round, and
+    one for the answer where that may be a Gaussian.
 
     It starts from the first kernel and the last picture of ``found``. The outer ``margin`` pixels of y do not count.
-    Without ``finish`` the last restoration is left out (its x is None).
 
     Raises BlindSRError where the estimator does not judge its kernel: how far it may change is then not known.
     """
     first, last = found.iterates[0], found.iterates[-1]
     if first.doubt is None:
         raise BlindSRError("this model does not say how far to trust its kernel, so it cannot be refined")
-    doubt, sigma, start = first.doubt.float(), last.sigma.float(), first.kernel.float()
-    noise, error = LUMA_NOISE * sigma, (ERROR * doubt).clamp(*ERRORS) + NOISY * sigma
-    spread = doubt.clamp_min(LEAST_DOUBT)[:, None, None, None].square() * likely(start)
-    gray, x, iterates = luma(y), last.x.float(), list(found.iterates)
-    rounds = ROUNDS[scale] + MORE * bool((doubt > HARDLY).any())
-    for i in range(rounds):
-        with torch.autocast(y.device.type, enabled=False):
-            edges = l0_smooth(luma(x), FLAT[scale])
-            change = kernel_least_squares(edges, gray, start, scale, noise, error, spread, shift, margin)
-            kernel = _valid(start + change)
-        x = None
-        if finish or i < rounds - 1:
-            x = model.restorer(y, kernel, sigma, scale, shift=shift, doubt=model.told(doubt)).float()
-        iterates.append(Iterate(x, kernel, model.basis.encode(kernel), sigma, doubt))
+    photo = _Photo(model, y, scale, last.sigma.float(), shift, margin)
+    doubt, start = first.doubt.float(), first.kernel.float()
+    x, iterates = last.x.float(), list(found.iterates)
+    for _ in range(ROUNDS[scale] + MORE * bool((doubt > HARDLY).any())):
+        iterates.append(photo.restored(photo.solved(x, start, doubt), doubt))
+        x = iterates[-1].x
+    nearly = _distance(start, nearest_gaussian(start)) <= GAUSSIAN
+    if nearly.any():
+        free, doubt = iterates[-1], last.doubt.float()
+        kernel = nearest_gaussian(last.kernel.float())
+        kernel = nearest_gaussian(photo.solved(photo.restored(kernel, doubt).x, kernel, doubt))
+        rings = photo.variation(kernel) > RINGS * photo.variation(free.kernel)
+        iterates.append(_chosen(nearly & ~rings, photo.restored(kernel, doubt), free))
     return Restoration(tuple(iterates))
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """``y`` (B, 3, H, W) and what it is restored with."""
+
+    model: AlternatingSR
+    y: Tensor
+    scale: int
+    sigma: Tensor
+    shift: float
+    margin: int
+
+    def restored(self, kernel: Tensor, doubt: Tensor) -> Iterate:
+        model = self.model
+        told = model.told(doubt)
+        x = model.restorer(self.y, kernel, self.sigma, self.scale, shift=self.shift, doubt=told).float()
+        return Iterate(x, kernel, model.basis.encode(kernel), self.sigma, doubt)
+
+    def solved(self, x: Tensor, start: Tensor, doubt: Tensor) -> Tensor:
+        """The kernel (B, 1, h, w) that explains y with the strong edges of ``x``, not far from ``start``."""
+        noise, error = LUMA_NOISE * self.sigma, (ERROR * doubt).clamp(*ERRORS) + NOISY * self.sigma
+        spread = doubt.clamp_min(LEAST_DOUBT)[:, None, None, None].square() * likely(start)
+        with torch.autocast(x.device.type, enabled=False):
+            edges = l0_smooth(luma(x), FLAT[self.scale])
+            change = kernel_least_squares(
+                edges, luma(self.y), start, self.scale, noise, error, spread, self.shift, self.margin
+            )
+            return _valid(start + change)
+
+    def variation(self, kernel: Tensor) -> Tensor:
+        """Total variation of the brightness, per pixel, of the photo restored by a trusted ``kernel``, (B,)."""
+        inner = self.margin * self.scale
+        gray = luma(self.restored(kernel, torch.zeros_like(self.sigma)).x.clamp(0, 1))
+        gray = gray[..., inner : gray.shape[-2] - inner, inner : gray.shape[-1] - inner]
+        return torch.hypot(gray.diff(dim=-1)[..., :-1, :], gray.diff(dim=-2)[..., :-1]).mean((1, 2, 3))
 
 
 def _valid(kernel: Tensor) -> Tensor:
@@ -74,3 +121,17 @@ def _valid(kernel: Tensor) -> Tensor:
     kernel = kernel.clamp_min(0)
     kernel = kernel * (kernel >= LEAST_TAP * kernel.amax((-2, -1), keepdim=True))
     return kernel / kernel.sum((-2, -1), keepdim=True)
+
+
+def _distance(k: Tensor, other: Tensor) -> Tensor:
+    """‖k − other‖ / ‖k‖ of kernels (B, 1, h, w), (B,)."""
+    return (k - other).flatten(1).norm(dim=1) / k.flatten(1).norm(dim=1)
+
+
+def _chosen(which: Tensor, one: Iterate, other: Iterate) -> Iterate:
+    """Of each sample that of ``one`` where ``which`` (B,) says so, else that of ``other``."""
+    picked = {}
+    for name, value in vars(one).items():
+        where = which.view(-1, *[1] * (value.ndim - 1))
+        picked[name] = torch.where(where, value, getattr(other, name))
+    return Iterate(**picked)

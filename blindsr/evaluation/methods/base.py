@@ -17,7 +17,7 @@ from blindsr.alternating import AlternatingSR
 from blindsr.evaluation.blind_table import fingerprint
 from blindsr.evaluation.cases import Case
 from blindsr.inference.boundary import pad
-from blindsr.inference.refinement import refine
+from blindsr.inference.refinement import pays, refine
 from blindsr.interfaces import BlindSRError, Iterate
 from blindsr.ops.fourier import grid_shift
 
@@ -78,10 +78,10 @@ def weights_fingerprint(name_or_path: str) -> str:
 
 
 def run_model(
-    model: AlternatingSR, case: Case, kernel: Tensor | None = None, refined: bool = False
+    model: AlternatingSR, case: Case, kernel: Tensor | None = None, refined: bool | None = None
 ) -> list[Iterate]:
     """Every iterate of ``model`` on a case: told ``kernel`` (1, 1, h, w; corner grid) and the true σ, or blind, and then
-    with the found kernel ``refined``.
+    with the found kernel ``refined`` (None: where it is so for users).
 
     Where the blur wrapped around, nothing is padded; else the photo is padded as for users, and cropped after. A
     model that uses no kernel is told none.
@@ -96,7 +96,7 @@ def run_model(
     else:  # the first estimate is made from the photo as it is: padding would bend its spectrum
         first, shift = model.first_estimate(case.y, case.scale), grid_shift(case.grid, case.scale)
         found = model(padded.y, case.scale, shift=shift, first=first)
-        if refined:
+        if pays(model) if refined is None else refined:
             found = refine(model, padded.y, case.scale, found, shift, padded.margin)
         iterates = found.iterates
     return [Iterate(padded.crop(i.x, case.scale), i.kernel, i.code, i.sigma, i.doubt) for i in iterates]

@@ -18,9 +18,13 @@ class BlindConfig:
 
 @register("method", "blind", BlindConfig)
 class Blind(Method):
-    """The answer is the last loop; the ones before it are rows of their own, ``blind, loop 1`` and so on."""
+    """The answer is the last picture. The loops before it are rows of their own, ``blind, loop 1`` and so on; the last
+    one too where the kernel is refined after it."""
 
     needs_model = True
+
+    def fingerprint(self) -> str:
+        return "refined"  # earlier versions stopped after the loops
 
     def check(self, model: AlternatingSR | None) -> None:
         if not model.blind:
@@ -28,9 +32,9 @@ class Blind(Method):
             raise BlindSRError(f"method {self.label}: this model is non-blind; {cure}")
 
     def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
-        iterates = run_model(model, case)
-        labels = [f"loop {i}" for i in range(1, len(iterates))] + [""]
-        return [_result(i, label) for i, label in zip(iterates, labels)]
+        *before, answer = run_model(model, case)
+        loops = before[: len(model.schedule())]
+        return [*(_result(loop, f"loop {i}") for i, loop in enumerate(loops, 1)), _result(answer)]
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class RefinedConfig:
 
 @register("method", "refined", RefinedConfig)
 class Refined(Blind):
-    """The same, and then the kernel refined on the photo itself."""
+    """The same, with the kernel refined on the photo itself whatever the model."""
 
     def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
         return [_result(run_model(model, case, refined=True)[-1])]
