@@ -99,8 +99,9 @@ class BlindSR:
             raise BlindSRError(f"model {self.name} restores without a noise level; leave --sigma out")
 
     def refines(self, kernel: object = None, refine: bool | None = None) -> bool:
-        """Whether the kernel is refined after the loops, for what :meth:`restore` is told. Raises BlindSRError where there is
-        none to refine."""
+        """Whether the kernel is refined after the loops, for what :meth:`restore` is told.
+
+        Raises BlindSRError where there is none to refine."""
         if refine:
             self.check_finds_kernel("leave refine out")
             if kernel is not None:

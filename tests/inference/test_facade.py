@@ -189,7 +189,8 @@ def test_blind(blind: BlindSR, pixels: np.ndarray) -> None:
     restored = blind.restore(pixels, 2)
     assert restored.image.shape == (48, 60, 3) and restored.kernel.shape == (9, 9)
     assert restored.kernel.min() >= 0 and restored.kernel.sum() == pytest.approx(1, abs=1e-5)
-    assert (restored.kernel_source, restored.sigma_source, len(restored.loops)) == ("estimated", "estimated", 2)
+    assert (restored.kernel_source, restored.sigma_source) == ("estimated", "estimated")
+    assert len(restored.loops) > len(blind.restore(pixels, 2, refine=False).loops) == 2
     assert np.array_equal(restored.loops[-1].kernel, restored.kernel) and restored.loops[-1].sigma == restored.sigma
     given = blind.restore(pixels, 2, sigma=0.02)
     assert (given.sigma, given.sigma_source, given.kernel_source) == (pytest.approx(0.02), "given", "estimated")
@@ -255,7 +256,7 @@ def test_all_tiles_share_one_blind_estimate(blind: BlindSR, monkeypatch) -> None
     for k, sigma, doubt in calls[1:]:
         assert np.array_equal(k[0, 0].numpy(), restored.kernel) and float(sigma) == restored.sigma
         assert float(doubt) == restored.loops[-1].doubt > 0  # a kernel that was found is not taken for a true one
-    assert len(restored.loops) == 2 and restored.kernel_source == "estimated"
+    assert len(restored.loops) > 2 and restored.kernel_source == "estimated"
     calls.clear()
     given = blind.restore(source, 2, gaussian(9, 1.0), tile=40, boundary="circular")
     assert len(calls) == given.tiles and given.boundary == "reflect"  # no estimate is wasted, no tile wraps around
@@ -282,7 +283,7 @@ def test_picture_and_record(blind: BlindSR, pixels: np.ndarray, tmp_path: Path) 
     record = json.loads((tmp_path / "out" / "photo_x2.json").read_text())
     assert record["input"] == str(path) and record["grid"] == "corner" and record["model"] == "small"
     assert record["scale"] == 2 and record["sigma_255"] == pytest.approx(255 * restored.sigma, abs=1e-3)
-    assert np.allclose(record["kernel"], restored.kernel, atol=1e-7) and len(record["loops"]) == 2
+    assert np.allclose(record["kernel"], restored.kernel, atol=1e-7) and len(record["loops"]) == len(restored.loops)
     assert record["settings"]["boundary"] == "reflect" and record["settings"]["precision"] == "fp32"
     assert sorted(p.name for p in target.parent.iterdir()) == ["photo_x2.json", "photo_x2.png"]
 
