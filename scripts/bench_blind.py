@@ -1,8 +1,8 @@
-"""What blind costs beside non-blind: medians of alternating runs in one process.
+"""What blind costs beside non-blind, without and with refining: medians of alternating runs in one process.
 
     python scripts/bench_blind.py --model tiny --scale 4 --size 128 --runs 9
 
-`--size` is the side of the low-resolution photo. Both sides use the same restorer, precision and threads.
+`--size` is the side of the low-resolution photo. All use the same restorer, precision and threads.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import time
 import torch
 
 from blindsr import checkpoints
+from blindsr.inference.refinement import pays, refine
 
 
 def main() -> None:
@@ -29,18 +30,21 @@ def main() -> None:
     sigma = torch.full((1,), 0.01)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=arguments.precision == "bf16"):
         kernel = model(y, arguments.scale).kernel
-        blind, given = [], []
+        works = {"non-blind": lambda: model(y, arguments.scale, kernel, sigma), "blind": lambda: model(y, arguments.scale)}
+        if pays(model):
+            works["refined"] = lambda: refine(model, y, arguments.scale, model(y, arguments.scale))
+        times: dict[str, list[float]] = {name: [] for name in works}
         for _ in range(arguments.runs + 1):
-            for times, options in ((blind, ()), (given, (kernel, sigma))):
+            for name, work in works.items():
                 begun = time.perf_counter()
-                model(y, arguments.scale, *options)
-                times.append(time.perf_counter() - begun)
-    ratios = [b / g for b, g in zip(blind[1:], given[1:])]
+                work()
+                times[name].append(time.perf_counter() - begun)
     size, threads = arguments.size, torch.get_num_threads()
     print(f"×{arguments.scale}, {size}×{size} in, {threads} threads, {arguments.precision}")
-    print(f"blind      {1000 * statistics.median(blind[1:]):8.1f} ms")
-    print(f"non-blind  {1000 * statistics.median(given[1:]):8.1f} ms")
-    print(f"ratio      {statistics.median(ratios):8.2f}   (min {min(ratios):.2f}, max {max(ratios):.2f})")
+    for name, seconds in times.items():
+        ratios = [a / b for a, b in zip(seconds[1:], times["non-blind"][1:])]
+        spread = f"ratio {statistics.median(ratios):.2f} (min {min(ratios):.2f}, max {max(ratios):.2f})"
+        print(f"{name:10} {1000 * statistics.median(seconds[1:]):8.1f} ms, {spread}")
 
 
 if __name__ == "__main__":
