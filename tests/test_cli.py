@@ -58,6 +58,9 @@ class FakeModel:
     def check_serves(self, scale: int, kernel: str | None, sigma: float | None) -> None:
         pass
 
+    def refines(self, kernel: str | None, refine: bool | None) -> bool:
+        return bool(refine)
+
     def fingerprint(self) -> str:
         return "12345678"
 
