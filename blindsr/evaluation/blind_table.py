@@ -24,9 +24,10 @@ from blindsr.alternating import AlternatingSR
 from blindsr.checkpoints import fingerprint
 from blindsr.degradation.classical import degrade
 from blindsr.evaluation.jsonl import read_lines
-from blindsr.evaluation.metrics import kernel_correlation, kernel_distance, psnr
+from blindsr.evaluation.metrics import kernel_correlation, psnr
 from blindsr.inference.refinement import pays, refine
 from blindsr.interfaces import Estimate, Restorer
+from blindsr.kernels.distance import kernel_distance
 from blindsr.kernels.width import kernel_width
 from blindsr.ops.resize import bicubic_enlarge
 

@@ -54,11 +54,6 @@ def luma_bt601(x: Tensor) -> Tensor:
     return ((x * weights).sum(1, keepdim=True) + 16) / 255
 
 
-def kernel_distance(k: Tensor, reference: Tensor) -> Tensor:
-    """Relative error ‖k − k*‖₂ / ‖k*‖₂ of kernels (B, 1, h, w): (B,). Not aligned: a shift counts."""
-    return (k - reference).flatten(1).norm(dim=1) / reference.flatten(1).norm(dim=1)
-
-
 def kernel_correlation(k: Tensor, reference: Tensor) -> Tensor:
     """Largest normalised cross-correlation over all whole-pixel shifts, (B,) in [0, 1] (Hu & Yang, ECCV 2012)."""
     size = (2 * k.shape[-2], 2 * k.shape[-1])

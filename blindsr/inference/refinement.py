@@ -27,6 +27,7 @@ from torch import Tensor
 
 from blindsr.alternating import AlternatingSR
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
+from blindsr.kernels.distance import kernel_distance
 from blindsr.kernels.gaussian_fit import nearest_gaussian
 from blindsr.ops.edges import l0_smooth
 from blindsr.ops.filtering import LUMA_NOISE, luma
@@ -70,7 +71,7 @@ def refine(
     for _ in range(ROUNDS[scale] + MORE * bool((doubt > HARDLY).any())):
         iterates.append(photo.restored(photo.solved(x, start, doubt), doubt))
         x = iterates[-1].x
-    nearly = _distance(start, nearest_gaussian(start)) <= GAUSSIAN
+    nearly = kernel_distance(nearest_gaussian(start), start) <= GAUSSIAN
     if nearly.any():
         free, doubt = iterates[-1], last.doubt.float()
         kernel = nearest_gaussian(last.kernel.float())
@@ -121,11 +122,6 @@ def _valid(kernel: Tensor) -> Tensor:
     kernel = kernel.clamp_min(0)
     kernel = kernel * (kernel >= LEAST_TAP * kernel.amax((-2, -1), keepdim=True))
     return kernel / kernel.sum((-2, -1), keepdim=True)
-
-
-def _distance(k: Tensor, other: Tensor) -> Tensor:
-    """‖k − other‖ / ‖k‖ of kernels (B, 1, h, w), (B,)."""
-    return (k - other).flatten(1).norm(dim=1) / k.flatten(1).norm(dim=1)
 
 
 def _chosen(which: Tensor, one: Iterate, other: Iterate) -> Iterate:

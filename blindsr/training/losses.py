@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blindsr.evaluation.metrics import kernel_distance
 from blindsr.interfaces import Batch, Estimate, Iterate, Restoration
+from blindsr.kernels.distance import kernel_distance
 from blindsr.training.settings import LossConfig
 
 CUT = 12  # high-resolution pixels: the radius of the largest kernel of the shipped models

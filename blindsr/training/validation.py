@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from blindsr.alternating import AlternatingSR
-from blindsr.evaluation.metrics import kernel_distance, psnr
+from blindsr.evaluation.metrics import psnr
 from blindsr.evaluation.niqe import niqe
 from blindsr.interfaces import Batch, BlindSRError, Estimate, Iterate
+from blindsr.kernels.distance import kernel_distance
 from blindsr.ops.fourier import grid_shift
 from blindsr.ops.resize import bicubic_enlarge
 from blindsr.training.watch import contrast

@@ -6,8 +6,8 @@ import torch
 
 from blindsr.degradation.classical import degrade
 from blindsr.estimators.dan import DANConfig, DANEstimator, EdgePrediction
-from blindsr.evaluation.metrics import kernel_distance
 from blindsr.interfaces import Estimate
+from blindsr.kernels.distance import kernel_distance
 
 
 def published_state() -> tuple[dict[str, torch.Tensor], dict[str, np.ndarray]]:

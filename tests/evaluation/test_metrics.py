@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from blindsr.evaluation.metrics import kernel_correlation, kernel_distance, luma_bt601, psnr, ssim
+from blindsr.evaluation.metrics import kernel_correlation, luma_bt601, psnr, ssim
 from blindsr.interfaces import BlindSRError
+from blindsr.kernels.distance import kernel_distance
 from blindsr.kernels.gaussian import gaussian
 from blindsr.kernels.width import kernel_width
 

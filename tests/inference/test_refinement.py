@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from blindsr import checkpoints, images
-from blindsr.evaluation.metrics import kernel_distance, psnr
+from blindsr.evaluation.metrics import psnr
 from blindsr.inference.facade import BlindSR
 from blindsr.inference.refinement import ROUNDS, refine
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
 from blindsr.kernels.defocus import disk
+from blindsr.kernels.distance import kernel_distance
 from blindsr.kernels.gaussian import gaussian
 from blindsr.ops.filtering import blur
 from blindsr.ops.fourier import grid_shift
