@@ -38,7 +38,8 @@ class Blur:
         return self.kernel is None and self.kernel_source is not None
 
     def found(self, result: Restoration) -> Blur:
-        """This, completed by what the model found. Once complete it stays: all tiles share it."""
+        """This, completed by what the model found of the first photo of a batch. Once complete it stays: all tiles share
+        it."""
         if self.loops or result.kernel is None:
             return self
         loops = tuple(
@@ -47,8 +48,9 @@ class Blur:
             )
             for i in result.iterates
         )
-        doubt = result.iterates[-1].doubt
-        return replace(self, kernel=result.kernel.float(), sigma=result.sigma.float(), doubt=doubt, loops=loops)
+        last = result.iterates[-1]
+        doubt = None if last.doubt is None else last.doubt[:1]
+        return replace(self, kernel=last.kernel[:1].float(), sigma=last.sigma[:1].float(), doubt=doubt, loops=loops)
 
     def here(self, kernel: np.ndarray, doubt: float) -> Blur:
         """This with the ``kernel`` (h, w) and its doubt of one part of the photo."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from blindsr.inference import machine, tiling
 from blindsr.inference.blur import Blur
 from blindsr.inference.boundary import MARGIN, Boundary, Padded, alignment, pad
 from blindsr.inference.refinement import refine
-from blindsr.inference.sources import MAX_SIGMA, to_tensor, window_of
+from blindsr.inference.sources import MAX_SIGMA, to_pixels, to_tensor, window_of
 from blindsr.inference.varying import CELL, KernelField, find_field
 from blindsr.interfaces import BlindSRError, Estimate, Restoration
 
@@ -95,7 +95,7 @@ class Passage:
 
     def _found(self, y: Tensor, boundary: Boundary, first: Estimate) -> Restoration:
         """The blind restoration of a window ``y``, for the sake of its kernel; refined where that is asked for."""
-        padded, blur = pad(y, self.scale, self.kernel_size, boundary, self.multiple), self.blur
+        padded, blur = self._padded(y, boundary), self.blur
         found = self.model(padded.y, self.scale, None, blur.sigma, blur.shift, first, finish=self.refines)
         if self.refines:
             found = refine(self.model, padded.y, self.scale, found, blur.shift, padded.margin)
@@ -143,8 +143,17 @@ class Passage:
             self._prepare_tiles()
         elif self.refines and self.blur.sought:
             self.estimate()
-        for band in tiling.bands_of_tiles(self._tile, rows, cols, self.scale, progress):
-            yield images.from_float(band, self.photo.pixels.dtype)
+        together = self._together(rows[0].stop - rows[0].start, cols[0].stop - cols[0].start)
+        for band in tiling.bands_of_tiles(self._tiles, rows, cols, self.scale, progress, together):
+            yield to_pixels(band, self.photo.pixels.dtype)
+
+    def _together(self, height: int, width: int) -> int:
+        """How many tiles of ``height`` times ``width`` pixels to restore at once: on a GPU those that memory can hold."""
+        if self.device.type != "cuda":
+            return 1
+        around = 2 * (self.reach + MARGIN)  # more than padding adds
+        pixels = (height + around) * (width + around) * self.scale**2
+        return max(machine.affordable_pixels(self.model.restorer, self.device) // pixels, 1)
 
     def _plan(self, height: int, width: int, core: int) -> tuple[list[tiling.Span], list[tiling.Span]]:
         step, margin, feather = alignment(self.scale, self.multiple), self.reach, tiling.FEATHER
@@ -160,24 +169,31 @@ class Passage:
             self.estimate()
         self.boundary = "reflect"  # inside the photo nothing else is right
 
-    def _tile(self, rows: slice, cols: slice) -> np.ndarray:
-        """One tile (s·h, s·w, C) float32. Where memory does not suffice it is halved, and the work goes on."""
+    def _tiles(self, windows: list[tiling.Window]) -> Sequence[Tensor]:
+        """Tiles (s·h, s·w, C) float32 of one size. Where memory does not suffice they are restored one by one, and a
+        single one is halved; the work goes on."""
         try:
-            return self._restored(rows, cols)
+            return self._restored(windows)
         except Exception as error:
             if not machine.is_out_of_memory(error):
                 raise
         machine.forget_cached(self.device)
+        if len(windows) > 1:
+            return [self._tiles([window])[0] for window in windows]
+        return [self._in_pieces(*windows[0])]
+
+    def _in_pieces(self, rows: slice, cols: slice) -> Tensor:
         self._prepare_tiles()
         inner_rows, inner_cols = self._halves(rows.stop - rows.start, cols.stop - cols.start)
         self.tiles += len(inner_rows) * len(inner_cols) - 1
 
-        def part(r: slice, c: slice) -> np.ndarray:
-            return self._tile(
-                slice(rows.start + r.start, rows.start + r.stop), slice(cols.start + c.start, cols.start + c.stop)
+        def part(windows: list[tiling.Window]) -> Sequence[Tensor]:
+            ((r, c),) = windows
+            return self._tiles(
+                [(slice(rows.start + r.start, rows.start + r.stop), slice(cols.start + c.start, cols.start + c.stop))]
             )
 
-        return np.concatenate(list(tiling.bands_of_tiles(part, inner_rows, inner_cols, self.scale)))
+        return torch.cat(list(tiling.bands_of_tiles(part, inner_rows, inner_cols, self.scale)))
 
     def _halves(self, height: int, width: int) -> tuple[list[tiling.Span], list[tiling.Span]]:
         """Tiles of half the side of a piece; less where they would, with what lies around them, be hardly smaller."""
@@ -188,22 +204,30 @@ class Passage:
                 return rows, cols
         raise BlindSRError("not enough memory even for the smallest tile: close other programs")
 
-    def _restored(self, rows: slice, cols: slice) -> np.ndarray:
-        blur = self.blur
-        if self.field is not None:
-            blur = blur.here(*self.field.at(rows, cols))
-        padded, result = self._run(self._tensor(rows, cols), self.boundary, blur)
+    def _restored(self, windows: list[tiling.Window]) -> Tensor:
+        """(B, s·h, s·w, C) float32"""
+        y = torch.cat([self._tensor(*window) for window in windows])
+        padded = self._padded(y, self.boundary)
+        first = self.first() if self.blur.sought else None
+        kernel, sigma, doubt = self._told(windows)
+        result = self.model(padded.y, self.scale, kernel, sigma, self.blur.shift, first, doubt=doubt)
         self.blur = self.blur.found(result)
         x = padded.crop(result.x, self.scale)
         if self.photo.pixels.shape[2] == 1:
             x = x.mean(1, keepdim=True)
-        return x[0].permute(1, 2, 0).float().cpu().numpy()
+        return x.permute(0, 2, 3, 1).float()
 
-    def _run(self, y: Tensor, boundary: Boundary, blur: Blur):
-        """``y`` padded, and the restoration of that."""
-        padded: Padded = pad(y, self.scale, self.kernel_size, boundary, self.multiple)
-        first = self.first() if blur.sought else None
-        return padded, self.model(padded.y, self.scale, blur.kernel, blur.sigma, blur.shift, first, doubt=blur.doubt)
+    def _told(self, windows: list[tiling.Window]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """Kernel, noise level and doubt of each of the windows, as far as they are known."""
+        if self.field is None:
+            blurs = [self.blur] * len(windows)
+        else:
+            blurs = [self.blur.here(*self.field.at(*window)) for window in windows]
+        values = zip(*((blur.kernel, blur.sigma, blur.doubt) for blur in blurs))
+        return tuple(None if value[0] is None else torch.cat(value) for value in values)
+
+    def _padded(self, y: Tensor, boundary: Boundary) -> Padded:
+        return pad(y, self.scale, self.kernel_size, boundary, self.multiple)
 
     def _tensor(self, rows: slice, cols: slice) -> Tensor:
         """A piece of the photo; the whole is never held as floats."""

@@ -7,15 +7,18 @@ differ from tile to tile and show as seams.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 FEATHER = 8  # low-resolution pixels over which neighbours fade
 PRIOR_MARGIN = 16  # low-resolution pixels that the prior should see around its tile, beside the kernel's radius
 
 Progress = Callable[[int, int], None]
+Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -57,33 +60,50 @@ def plan(length: int, core: int, margin: int, scale: int, step: int = 1, feather
 
 
 def bands_of_tiles(
-    restore: Callable[[slice, slice], np.ndarray],
+    restore: Callable[[list[Window]], Sequence[Tensor]],
     rows: list[Span],
     cols: list[Span],
     scale: int,
     progress: Progress | None = None,
-) -> Iterator[np.ndarray]:
-    """Restore tile by tile; yields the photo from top to bottom in bands (h, s·W, C) float32.
+    together: int = 1,
+) -> Iterator[Tensor]:
+    """Restore tile by tile; yields the photo from top to bottom in bands (h, s·W, C), on the device of the tiles.
 
-    ``restore`` maps two slices of the photo to that part restored, (s·h, s·w, C) float32. A row of tiles is all
-    that is held. ``progress(done, total)`` is told of every tile.
+    ``restore`` maps windows of the photo, at most ``together`` and all of one size, to those parts restored, (s·h, s·w, C)
+    float32 each. A row of tiles is all that is held. ``progress(done, total)`` is told of every tile.
     """
-    pending: np.ndarray | None = None  # what the tiles above have already given to this row's first band
+    pending: Tensor | None = None  # what the tiles above have already given to this row's first band
     done, total = 0, len(rows) * len(cols)
     for i, row in enumerate(rows):
-        strip: np.ndarray | None = None
-        for col in cols:
-            tile = restore(slice(row.start, row.stop), slice(col.start, col.stop))
-            if strip is None:
-                strip = np.zeros((len(row.weights), cols[-1].last, tile.shape[2]), np.float32)
-            top, left = row.first - row.start * scale, col.first - col.start * scale
-            part = tile[top : top + len(row.weights), left : left + len(col.weights)]
-            strip[:, col.first : col.last] += part * row.weights[:, None, None] * col.weights[:, None]
-            done += 1
+        strip: Tensor | None = None
+        for group in _alike(cols, together):
+            tiles = restore([(slice(row.start, row.stop), slice(col.start, col.stop)) for col in group])
+            for col, tile in zip(group, tiles):
+                if total == 1:
+                    strip = tile
+                    continue
+                if strip is None:
+                    strip = tile.new_zeros(len(row.weights), cols[-1].last, tile.shape[2])
+                top, left = row.first - row.start * scale, col.first - col.start * scale
+                part = tile[top : top + len(row.weights), left : left + len(col.weights)]
+                down, across = (torch.from_numpy(span.weights).to(tile.device) for span in (row, col))
+                strip[:, col.first : col.last] += part * down[:, None, None] * across[:, None]
+            done += len(group)
             if progress:
                 progress(done, total)
         if pending is not None:
             strip[: len(pending)] += pending
         end = rows[i + 1].first if i + 1 < len(rows) else row.last
-        pending = strip[end - row.first :].copy()  # a copy, so that the strip itself can be given up
+        pending = strip[end - row.first :].clone()  # a copy, so that the strip itself can be given up
         yield strip[: end - row.first]
+
+
+def _alike(spans: list[Span], most: int) -> Iterator[list[Span]]:
+    """Neighbours that read as many pixels, at most so many at once."""
+    group: list[Span] = []
+    for span in spans:
+        if group and (len(group) == most or span.stop - span.start != group[0].stop - group[0].start):
+            yield group
+            group = []
+        group.append(span)
+    yield group

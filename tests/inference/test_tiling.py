@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
-from blindsr.inference.tiling import bands_of_tiles, plan
+from blindsr.inference.tiling import Window, bands_of_tiles, plan
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
@@ -34,19 +35,24 @@ def test_one_span_where_one_is_enough() -> None:
 
 @pytest.mark.parametrize("scale", [1, 3])
 @pytest.mark.parametrize("core", [200, 40, 9])
-def test_tiles_of_a_local_operation_are_invisible(scale: int, core: int) -> None:
+@pytest.mark.parametrize("together", [1, 3])
+def test_tiles_of_a_local_operation_are_invisible(scale: int, core: int, together: int) -> None:
     source = np.random.default_rng(0).random((70, 113, 2), dtype=np.float32)
     rows, cols = plan(70, core, 6, scale), plan(113, core, 6, scale)
     told: list[tuple[int, int]] = []
+    at_once: list[int] = []
 
-    def restore(r: slice, c: slice) -> np.ndarray:
-        return source[r, c].repeat(scale, 0).repeat(scale, 1)
+    def restore(windows: list[Window]) -> list[torch.Tensor]:
+        assert len(windows) <= together and len({(r.stop - r.start, c.stop - c.start) for r, c in windows}) == 1
+        at_once.append(len(windows))
+        return [torch.from_numpy(source[window].repeat(scale, 0).repeat(scale, 1)) for window in windows]
 
-    bands = list(bands_of_tiles(restore, rows, cols, scale, lambda *p: told.append(p)))
-    assert len(bands) == len(rows) and all(band.dtype == np.float32 for band in bands)
+    bands = list(bands_of_tiles(restore, rows, cols, scale, lambda *p: told.append(p), together))
+    assert len(bands) == len(rows) and all(band.dtype == torch.float32 for band in bands)
     np.testing.assert_allclose(np.concatenate(bands), source.repeat(scale, 0).repeat(scale, 1), atol=1e-6)
     count = len(rows) * len(cols)
-    assert told == [(i + 1, count) for i in range(count)]
+    assert told == [(int(n), count) for n in np.cumsum(at_once)] and sum(at_once) == count
+    assert max(at_once) == min(together, len(cols))
 
 
 def test_neighbours_fade_into_one_another() -> None:
@@ -54,8 +60,9 @@ def test_neighbours_fade_into_one_another() -> None:
     rows, cols = plan(8, 8, 8, 2), plan(64, 32, 8, 2)
     tiles = iter((0.0, 1.0))
 
-    def restore(r: slice, c: slice) -> np.ndarray:
-        return np.full(((r.stop - r.start) * 2, (c.stop - c.start) * 2, 1), next(tiles), np.float32)
+    def restore(windows: list[Window]) -> list[torch.Tensor]:
+        ((r, c),) = windows
+        return [torch.full(((r.stop - r.start) * 2, (c.stop - c.start) * 2, 1), next(tiles))]
 
     result = np.concatenate(list(bands_of_tiles(restore, rows, cols, 2)))
     profile = result[3, :, 0]
