@@ -17,6 +17,8 @@ methods, score them, and print the means with the protocol beside them. NAME is 
   dan_setting2    DIV2KRK: given photos, each with its own kernel
   deblur          scale 1        large_kernels   67 and 71 pixels wide
   realsrset       real photos without truth (NIQE)
+  float_blur      usrnet_table1 without rounding, scale 1 too
+  unseen_kernels  blur inside and outside the family of training
   smoke           a quick look
 
 or a YAML file of your own. Gives, in DIR:
@@ -138,6 +140,7 @@ def report(benchmark) -> None:
     """Tables of what is finished, to the folder and to the terminal, and the page."""
     from blindsr.evaluation.report import write_report
     from blindsr.evaluation.table import build, write_tables
+    from blindsr.evaluation.trust import trust
 
     order, about = benchmark.order, benchmark.protocol.describe()
     if any(method.needs_model for method in benchmark.methods):
@@ -145,6 +148,6 @@ def report(benchmark) -> None:
     if order.limit:
         about += f" Of each set only the first photos (at most {order.limit}), while published numbers are of all."
     cells = benchmark.cells()
-    print(write_tables(order.out, order.name, about, build(benchmark.protocol, cells)))
+    print(write_tables(order.out, order.name, about, build(benchmark.protocol, cells), trust(cells)))
     write_report(order.out, benchmark.about(), cells)
     print(f"tables, cells and pictures are in {order.out.resolve()}", flush=True)
