@@ -35,12 +35,13 @@ FIGURES = {
     "pi": Figure("PI", lower_is_better=True),
     "kernel_psnr": Figure("aligned kernel PSNR", "dB"),
     "kernel_correlation": Figure("aligned kernel correlation", digits=3),
+    "kernel_risk": Figure("kernel risk", digits=3, lower_is_better=True),
     "sigma_error_255": Figure("σ error", "of 255", lower_is_better=True),
     "redegraded_psnr": Figure("re-degradation PSNR (sanity only)", "dB"),
     "seconds": Figure("seconds per photo", lower_is_better=True),
 }
 # What is said of every method beside the protocol's own metrics.
-DIAGNOSTICS = ("kernel_psnr", "kernel_correlation", "sigma_error_255", "redegraded_psnr", "seconds")
+DIAGNOSTICS = ("kernel_psnr", "kernel_correlation", "kernel_risk", "sigma_error_255", "redegraded_psnr", "seconds")
 
 
 def figure(name: str) -> Figure:

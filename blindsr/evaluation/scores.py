@@ -29,7 +29,8 @@ def score(case: Case, result: Result, protocol: Protocol) -> dict[str, float]:
     ``psnr`` (dB), ``ssim``, ``niqe`` and those of pyiqa by their names, as far as the protocol asks for them.
     ``redegraded_psnr``: how well the result, degraded again, explains the photo; sanity only, as nearly any kernel
     does well there. Of an estimated kernel ``kernel_psnr`` (dB, peak: that of the true one) and
-    ``kernel_correlation``, both at the best shift by whole pixels, and of σ ``sigma_error_255``, absolute.
+    ``kernel_correlation``, both at the best shift by whole pixels, and ``kernel_risk``, what the model itself thinks of
+    it (:attr:`blindsr.inference.result.Restored.risk`); of σ ``sigma_error_255``, absolute.
     Raises BlindSRError for a result of another size than the truth.
     """
     x = result.x.float().cpu().clamp(0, 1)
@@ -71,6 +72,8 @@ def _of_blur(case: Case, result: Result, x: Tensor) -> dict[str, float]:
         true = move(true, -shift)  # on the grid of the estimate
         figures["kernel_psnr"] = aligned_psnr(found, true)
         figures["kernel_correlation"] = float(kernel_correlation(found, true))
+    if result.doubt is not None:
+        figures["kernel_risk"] = result.doubt / case.scale
     if result.sigma is not None and case.k is not None:
         figures["sigma_error_255"] = 255 * abs(result.sigma - float(case.sigma))
     return figures

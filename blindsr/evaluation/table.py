@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 from typing import Any
 
 from blindsr.atomic import whole_file
 from blindsr.evaluation.figures import DIAGNOSTICS, figure
 from blindsr.evaluation.protocol import Protocol, PublishedRow
+from blindsr.evaluation.trust import Trust
 
 
 @dataclass
@@ -105,13 +107,18 @@ def _place(cell: Mapping[str, Any]) -> tuple:
 # -- writing ---------------------------------------------------------------------------------------------------
 
 
-def markdown(title: str, about: str, tables: Iterable[Table]) -> str:
-    """All tables with the protocol, ``about``, above them."""
+def markdown(title: str, about: str, tables: Iterable[Table], trusts: Mapping[str, Trust] = MappingProxyType({})) -> str:
+    """All tables with the protocol, ``about``, above them, and ``trusts`` below."""
     parts = [f"# {title}", about]
     for table in tables:
         noun = "photo" if table.photos == 1 else "photos"
         parts.append(f"## ×{table.scale}, σ {table.sigma_255:g}: {table.photos} {noun}")
         parts += [_figures(table), _diagnostics(table)]
+    parts += [
+        f"Rank correlation (Spearman) of the kernel risk of {method} with its dB below the oracle, "
+        f"over all {trust.cells} cells: {trust.correlation:.2f}"
+        for method, trust in trusts.items()
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -176,10 +183,13 @@ def as_csv(tables: Iterable[Table]) -> str:
     return text.getvalue()
 
 
-def write_tables(out: Path, title: str, about: str, tables: Sequence[Table]) -> str:
+def write_tables(
+    out: Path, title: str, about: str, tables: Sequence[Table], trusts: Mapping[str, Trust] = MappingProxyType({})
+) -> str:
     """Write ``table.md``, ``table.csv`` and ``table.json`` into ``out``; answers the Markdown."""
-    said = markdown(title, about, tables)
-    data = json.dumps({"name": title, "tables": [asdict(t) for t in tables]}, ensure_ascii=False, indent=1)
+    said = markdown(title, about, tables, trusts)
+    whole = {"name": title, "tables": [asdict(t) for t in tables], "trust": {m: asdict(t) for m, t in trusts.items()}}
+    data = json.dumps(whole, ensure_ascii=False, indent=1)
     for name, text in (("table.md", said), ("table.csv", as_csv(tables)), ("table.json", data + "\n")):
         with whole_file(out / name) as part:
             part.write_text(text, encoding="utf-8")

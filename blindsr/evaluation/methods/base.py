@@ -25,13 +25,15 @@ from blindsr.ops.fourier import grid_shift
 @dataclass(frozen=True)
 class Result:
     """A restored ``x`` (1, 3, s·h, s·w). ``kernel`` (1, 1, kh, kw), on the grid of the case, and ``sigma`` in [0, 1]
-    are those that were *estimated*, if any. ``label`` tells it from the method's answer, which has none; figures of
+    are those that were *estimated*, if any, and ``doubt`` is the relative error that the model expects of that kernel.
+    ``label`` tells it from the method's answer, which has none; figures of
     results of one label are averaged."""
 
     x: Tensor
     label: str = ""
     kernel: Tensor | None = None
     sigma: float | None = None
+    doubt: float | None = None
 
 
 class Method:

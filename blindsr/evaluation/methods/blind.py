@@ -51,4 +51,5 @@ class Refined(Blind):
 
 
 def _result(iterate: Iterate, label: str = "") -> Result:
-    return Result(iterate.x, label, iterate.kernel, None if iterate.sigma is None else float(iterate.sigma))
+    sigma, doubt = (None if value is None else float(value) for value in (iterate.sigma, iterate.doubt))
+    return Result(iterate.x, label, iterate.kernel, sigma, doubt)
