@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -31,6 +32,7 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
+@cache
 def has_native_bf16(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware: AMX or AVX512-BF16 on a CPU, any recent GPU."""
     if device.type == "cuda":

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from blindsr import registry
+from blindsr.inference.machine import Precision
 from blindsr.interfaces import BlindSRError
 from blindsr.training.adversarial import AdversarialConfig, Critic
 from blindsr.training.distributed import Processes
@@ -20,7 +21,7 @@ class Adversary:
     """Gives the restorer its adversarial ``terms`` and learns from what the restorer makes; ``skipped`` counts the
     steps of the critic that were not finite."""
 
-    def __init__(self, config: AdversarialConfig, precision: str, clip: float, processes: Processes):
+    def __init__(self, config: AdversarialConfig, precision: Precision, clip: float, processes: Processes):
         self.config, self.precision, self.clip = config, precision, clip or math.inf
         self.processes, self.skipped = processes, 0
         self.critic = Critic(registry.build(config.discriminator), config.kind).to(processes.device)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from blindsr.alternating import AlternatingSR
+from blindsr.inference.machine import Precision, resolve_precision
 from blindsr.interfaces import Batch, BlindSRError
 from blindsr.ops.fourier import grid_shift
 from blindsr.training.data import Source
@@ -46,9 +47,10 @@ class Objective(nn.Module):
         return "restorer" in self.config.train and golden_draw(step) < self.config.true_kernel
 
 
-def autocast(precision: str, device: torch.device):
+def autocast(precision: Precision, device: torch.device):
     """The precision of the networks; FFTs and the data step stay in float32 by themselves."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+    low = resolve_precision(precision, device, bits=8) == "bf16"
+    return torch.autocast(device.type, torch.bfloat16) if low else nullcontext()
 
 
 def golden_draw(step: int) -> float:

@@ -89,7 +89,8 @@ def test_gradients_of_two_processes_equal_those_of_one_with_twice_the_batch(name
         if b is None:
             assert a is None or not a.any()
         else:
-            assert torch.allclose(a, b, rtol=1e-5, atol=1e-5 * largest)
+            # Other orders of addition: 4e-5 was seen on one processor, below 1e-5 on others.
+            assert torch.allclose(a, b, rtol=2e-4, atol=2e-4 * largest)
 
 
 def test_a_killed_process_is_restarted_and_the_run_ends_as_if_nothing_had_happened(photos, toy_settings, tmp_path):

@@ -11,6 +11,7 @@ from blindsr import checkpoints, training
 from blindsr.cli import main
 from blindsr.config import ConfigError
 from blindsr.evaluation.jsonl import read_lines
+from blindsr.inference import machine
 from blindsr.interfaces import BlindSRError
 from blindsr.training.check import check
 from blindsr.training.objective import golden_draw
@@ -243,3 +244,18 @@ def test_shares_hold_over_short_stretches():
 def test_unknown_names():
     with pytest.raises(ConfigError, match="did you mean 'tiny'"):
         training.load_config("tinny")
+
+
+def test_precision_is_what_the_machine_has(photos, tmp_path, monkeypatch, toy):
+    """bf16 in software takes longer than fp32, so that nobody should get it unasked."""
+    seen = []
+
+    def prior_of(trainer):
+        trainer.model.restorer.prior.head.register_forward_hook(lambda module, given, made: seen.append(made.dtype))
+        return trainer
+
+    for native, wanted in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(machine, "has_native_bf16", lambda device, native=native: native)
+        prior_of(Trainer(toy(photos, "tiny", "precision=auto"), tmp_path / str(native))).train_step()
+        assert set(seen) == {wanted}
+        seen.clear()
