@@ -23,7 +23,7 @@ from blindsr.evaluation.cases import Case, CaseSpec, make_case
 from blindsr.evaluation.methods.base import Result, load_model
 from blindsr.evaluation.order import Order
 from blindsr.evaluation.scores import as_uint8, score
-from blindsr.inference.machine import choose_device
+from blindsr.inference.machine import choose_device, keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,8 @@ class Worker:
         if device is None and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
             device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
         self.device = choose_device(device)
+        if self.device.type == "cpu":
+            keep_freed_memory()  # two processes beside each other are 1.4 times as fast so
 
     @cached_property
     def model(self) -> AlternatingSR:
