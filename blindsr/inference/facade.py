@@ -154,7 +154,6 @@ class BlindSR:
             if kernel is not None:
                 raise BlindSRError("a given kernel is the same everywhere; leave either the kernel or per_tile out")
         photo, passage = self._passage(source, scale, kernel, sigma, grid, boundary, refine)
-        alpha = None if photo.alpha is None else enlarge_alpha(photo.alpha, scale, grid)
         kept: list[np.ndarray] = []
         precision = machine.resolve_precision(self.precision, self.device, 8 * photo.pixels.itemsize)
         with self._networks(precision):
@@ -165,13 +164,16 @@ class BlindSR:
             for band in passage.bands(tile or passage.core(), progress):
                 if into is None:
                     kept.append(band)
+                elif photo.alpha is None:
+                    into(band)
                 else:
-                    into(as_array(band, None if alpha is None else alpha[top : top + len(band)], 3))
+                    into(as_array(band, enlarge_alpha(photo.alpha, scale, grid, slice(top, top + len(band))), 3))
                 top += len(band)
         result = self._answer(source, passage, grid, precision, started)
         if into is not None:
             return result
         pixels = np.concatenate(kept) if len(kept) > 1 else kept[0]
+        alpha = None if photo.alpha is None else enlarge_alpha(photo.alpha, scale, grid)
         return replace(
             result, photo=replace(photo, pixels=pixels, alpha=alpha), image=as_array(pixels, alpha, dimensions(source))
         )

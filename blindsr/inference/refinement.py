@@ -13,8 +13,8 @@ than any that a blurred photo could have, and Δ is as small as the estimator's 
 every round, and not from the kernel of the round before, keeps it from drifting.
 
 Most blur is nearly a Gaussian, and to the restorer little deviations from one matter: the spectrum of a Gaussian falls far
-below theirs. So where k₁ is nearly one, there is a second answer, the nearest Gaussian
-(:func:`blindsr.kernels.gaussian_fit.nearest_gaussian`) of the last kernel, after one such round of its own. It is taken
+below theirs. So where k₁ is nearly one, there is a second kernel for the last picture, the nearest Gaussian
+(:func:`blindsr.kernels.gaussian_fit.nearest_gaussian`) of that of the loops, after one such round of its own. It is taken
 unless it rings: unless, trusted fully, it gives far more total variation than the last round's kernel, trusted fully.
 """
 
@@ -55,8 +55,7 @@ def pays(model: AlternatingSR) -> bool:
 def refine(
     model: AlternatingSR, y: Tensor, scale: int, found: Restoration, shift: float = 0.0, margin: int = 0
 ) -> Restoration:
-    """``found``, the blind restoration of ``y`` (B, 3, H, W) with all its pictures, an iterate more for every round, and
-    one for the answer where that may be a Gaussian.
+    """``found``, the blind restoration of ``y`` (B, 3, H, W) with all its pictures, and an iterate more for every round.
 
     It starts from the first kernel and the last picture of ``found``. The outer ``margin`` pixels of y do not count.
 
@@ -68,16 +67,13 @@ def refine(
     photo = _Photo(model, y, scale, last.sigma.float(), shift, margin)
     doubt, start = first.doubt.float(), first.kernel.float()
     x, iterates = last.x.float(), list(found.iterates)
-    for _ in range(ROUNDS[scale] + MORE * bool((doubt > HARDLY).any())):
-        iterates.append(photo.restored(photo.solved(x, start, doubt), doubt))
+    for left in reversed(range(ROUNDS[scale] + MORE * bool((doubt > HARDLY).any()))):
+        kernel = photo.solved(x, start, doubt)
+        if not left:
+            nearly = kernel_distance(nearest_gaussian(start), start) <= GAUSSIAN
+            kernel, doubt = photo.or_gaussian(nearly, last, kernel, doubt)
+        iterates.append(photo.restored(kernel, doubt))
         x = iterates[-1].x
-    nearly = kernel_distance(nearest_gaussian(start), start) <= GAUSSIAN
-    if nearly.any():
-        free, doubt = iterates[-1], last.doubt.float()
-        kernel = nearest_gaussian(last.kernel.float())
-        kernel = nearest_gaussian(photo.solved(photo.restored(kernel, doubt).x, kernel, doubt))
-        rings = photo.variation(kernel) > RINGS * photo.variation(free.kernel)
-        iterates.append(_chosen(nearly & ~rings, photo.restored(kernel, doubt), free))
     return Restoration(tuple(iterates))
 
 
@@ -109,6 +105,18 @@ class _Photo:
             )
             return _valid(start + change)
 
+    def or_gaussian(self, nearly: Tensor, found: Iterate, kernel: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:
+        """The Gaussian nearest to the kernel of ``found``, with its doubt, where it is ``nearly`` (B,) one and does not ring;
+        else ``kernel`` and ``doubt``."""
+        if not nearly.any():
+            return kernel, doubt
+        own = found.doubt.float()
+        gaussian = nearest_gaussian(found.kernel.float())
+        gaussian = nearest_gaussian(self.solved(self.restored(gaussian, own).x, gaussian, own))
+        rings = self.variation(gaussian) > RINGS * self.variation(kernel)
+        taken = nearly & ~rings
+        return torch.where(taken[:, None, None, None], gaussian, kernel), torch.where(taken, own, doubt)
+
     def variation(self, kernel: Tensor) -> Tensor:
         """Total variation of the brightness, per pixel, of the photo restored by a trusted ``kernel``, (B,)."""
         inner = self.margin * self.scale
@@ -122,12 +130,3 @@ def _valid(kernel: Tensor) -> Tensor:
     kernel = kernel.clamp_min(0)
     kernel = kernel * (kernel >= LEAST_TAP * kernel.amax((-2, -1), keepdim=True))
     return kernel / kernel.sum((-2, -1), keepdim=True)
-
-
-def _chosen(which: Tensor, one: Iterate, other: Iterate) -> Iterate:
-    """Of each sample that of ``one`` where ``which`` (B,) says so, else that of ``other``."""
-    picked = {}
-    for name, value in vars(one).items():
-        where = which.view(-1, *[1] * (value.ndim - 1))
-        picked[name] = torch.where(where, value, getattr(other, name))
-    return Iterate(**picked)

@@ -17,6 +17,7 @@ Source = str | os.PathLike[str] | np.ndarray | images.Photo
 
 MAX_SIGMA = 100 / 255  # beyond what any of the models was made for
 BLOCK = 16  # pixels a side that count together in the search for texture
+CUBIC_REACH = 3  # rows on either side that a cubic enlargement reads
 SUPPORT = 0.999  # share of a kernel that counts when its size is compared with the photo's
 
 
@@ -103,8 +104,13 @@ def window_of(pixels: np.ndarray, side: int) -> tuple[slice, slice]:
     return slice(top, min(top + side, height)), slice(left, min(left + side, width))
 
 
-def enlarge_alpha(alpha: np.ndarray, scale: int, grid: Grid) -> np.ndarray:
-    """Cubic enlargement of (H, W) uint8 or uint16 to (s·H, s·W) on ``grid``: transparency is not a photo."""
+def enlarge_alpha(alpha: np.ndarray, scale: int, grid: Grid, rows: slice | None = None) -> np.ndarray:
+    """Cubic enlargement of (H, W) uint8 or uint16 to (s·H, s·W) on ``grid``, or those ``rows`` of it alone: transparency is
+    not a photo."""
+    if rows is not None:
+        first = max(rows.start // scale - CUBIC_REACH, 0)
+        band = enlarge_alpha(alpha[first : -(-rows.stop // scale) + CUBIC_REACH], scale, grid)
+        return band[rows.start - first * scale : rows.stop - first * scale]
     if grid == "centre":
         height, width = alpha.shape
         return cv2.resize(alpha, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)

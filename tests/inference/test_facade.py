@@ -159,6 +159,16 @@ def test_alpha_is_enlarged_by_itself_and_on_the_grid(plain: BlindSR) -> None:
     assert corner.dtype == np.uint8 and (corner[::2, ::2] == source[..., 3]).all()
 
 
+@pytest.mark.parametrize("grid", ["centre", "corner"])
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_alpha_in_bands_is_that_of_the_whole(grid: str, scale: int) -> None:
+    alpha = np.random.default_rng(0).integers(0, 65536, (23, 9)).astype(np.uint16)
+    whole = enlarge_alpha(alpha, scale, grid)
+    cuts = [0, 1, 7, 8, 14 * scale, 23 * scale]
+    bands = [enlarge_alpha(alpha, scale, grid, slice(a, b)) for a, b in zip(cuts, cuts[1:])]
+    assert np.abs(np.concatenate(bands).astype(int) - whole).max() <= 1  # orders of addition
+
+
 def test_gray_stays_gray(plain: BlindSR) -> None:
     gray = images.from_float(scene(30, 40).mean(2), np.uint8)
     one = plain.restore(gray, 2, "gaussian:1.0", 0.01).image
