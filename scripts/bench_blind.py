@@ -12,6 +12,7 @@ import time
 import torch
 
 from blindsr import checkpoints
+from blindsr.inference.boundary import pad
 from blindsr.inference.refinement import pays, refine
 
 
@@ -32,7 +33,7 @@ def main() -> None:
         kernel = model(y, arguments.scale).kernel
         works = {"non-blind": lambda: model(y, arguments.scale, kernel, sigma), "blind": lambda: model(y, arguments.scale)}
         if pays(model):
-            works["refined"] = lambda: refine(model, y, arguments.scale, model(y, arguments.scale))
+            works["refined"] = lambda: refine(model, pad(y, arguments.scale, None), arguments.scale, model(y, arguments.scale))
         times: dict[str, list[float]] = {name: [] for name in works}
         for _ in range(arguments.runs + 1):
             for name, work in works.items():

@@ -2,14 +2,14 @@
 # Trains the shipped models from folders of sharp photos:
 #
 #     scripts/train_tiny.sh gpu PHOTOS [PHOTOS …]     # an H100 took 10 + 10 + 4 minutes for the shipped tiny
-#     scripts/train_tiny.sh cpu PHOTOS [PHOTOS …]     # two cores: hours; MINUTES=60 sets the length of each stage
+#     scripts/train_tiny.sh cpu PHOTOS [PHOTOS …]     # two cores: hours
 #
+# MINUTES="60 60 75 25" sets the length of each of the four stages, the last number that of all after it. FROM=tiny goes
+# on from shipped weights (or a file of yours) instead of beginning anew: less is left to learn then, so lower rates do.
 # Stops anywhere and goes on with the same command. The results are runs/tiny and runs/joint_real.
 set -e
-machine=$1
-shift
-folders="data.folders=[$(echo "$@" | sed 's/ /, /g')]"
-minutes="schedule.minutes=${MINUTES:-12}"
+machine=${1:-}
+[ $# -gt 0 ] && shift
 case $machine in
 gpu)
     device="--set data.resident=true --set compile=false --set data.workers=3"
@@ -17,15 +17,30 @@ gpu)
     estimator="--set precision=bf16 --set data.batch=128 --set data.patch=320 --set data.patch_lr=128"
     estimator="$estimator --set data.gamma=[0.7,1.4]"
     joint="--set data.batch=64 --set optimizer.learning_rate=8e-4"
+    usual=12
     ;;
-cpu) minutes="schedule.minutes=${MINUTES:-60}" ;;
+cpu) usual=60 ;;
 *)
     echo "say gpu or cpu first, then the folders of photos" >&2
     exit 2
     ;;
 esac
+if [ $# -eq 0 ]; then
+    echo "name the folders of photos after $machine" >&2
+    exit 2
+fi
+folders="data.folders=[$(echo "$@" | sed 's/ /, /g')]"
+if [ -n "$FROM" ]; then
+    restorer="$restorer --set start_from=[$FROM:restorer] --set optimizer.learning_rate=8e-4"
+    estimator="$estimator --set start_from=[$FROM:initial] --set optimizer.learning_rate=8e-4"
+    parts="runs/usrnet_tiny/model.safetensors:restorer,runs/estimator/model.safetensors:initial"
+    joint="$joint --set start_from=[$FROM,$parts]"
+fi
+stage=0
 train() {
-    python -m blindsr train "$@" --set "$folders" --set "$minutes"
+    stage=$((stage + 1))
+    minutes=$(echo "${MINUTES:-$usual}" | awk -v n=$stage '{print n <= NF ? $n : $NF}')
+    python -m blindsr train "$@" --set "$folders" --set "schedule.minutes=$minutes"
 }
 train usrnet_tiny $device $restorer
 train estimator $device $estimator

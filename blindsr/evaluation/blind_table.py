@@ -25,6 +25,7 @@ from blindsr.checkpoints import fingerprint
 from blindsr.degradation.classical import degrade
 from blindsr.evaluation.jsonl import read_lines
 from blindsr.evaluation.metrics import kernel_correlation, psnr
+from blindsr.inference.boundary import pad
 from blindsr.inference.refinement import pays, refine
 from blindsr.interfaces import Estimate, Restorer
 from blindsr.kernels.distance import kernel_distance
@@ -65,7 +66,7 @@ def evaluate_cell(
         blurred = model.correct(enlarged, y, scale, Estimate(before.code, before.sigma, before.kernel, before.doubt))
         cell["error bicubic"] = round(float(kernel_distance(blurred.kernel, k)), 4)
     if pays(model):
-        result = refine(model, y, scale, result)
+        result = refine(model, pad(y, scale, None), scale, result)
         cell["refined"] = quality(result.x)
         cell["error refined"] = round(float(kernel_distance(result.kernel, k)), 4)
     cell["correlation"] = round(float(kernel_correlation(result.kernel, k)), 4)

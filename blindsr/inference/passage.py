@@ -17,6 +17,7 @@ from blindsr.inference.blur import Blur
 from blindsr.inference.boundary import MARGIN, Boundary, Padded, alignment, pad
 from blindsr.inference.refinement import refine
 from blindsr.inference.sources import MAX_SIGMA, to_pixels, to_tensor, window_of
+from blindsr.inference.surroundings import surround
 from blindsr.inference.varying import CELL, KernelField, find_field
 from blindsr.interfaces import BlindSRError, Estimate, Restoration
 
@@ -98,7 +99,7 @@ class Passage:
         padded, blur = self._padded(y, boundary), self.blur
         found = self.model(padded.y, self.scale, None, blur.sigma, blur.shift, first, finish=self.refines)
         if self.refines:
-            found = refine(self.model, padded.y, self.scale, found, blur.shift, padded.margin)
+            found = refine(self.model, padded, self.scale, found, blur.shift)
         return found
 
     # -- sizes -------------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ class Passage:
     def reach(self) -> int:
         """Low-resolution pixels around a tile that its result depends on."""
         radius = max(self.kernel_size or (0,)) // 2
-        return -(-radius // self.scale) + tiling.PRIOR_MARGIN
+        return -(-(radius + tiling.PRIOR_MARGIN) // self.scale)
 
     def core(self) -> int:
         """Side of the tiles that memory asks for; the whole photo where it can be had."""
@@ -141,8 +142,8 @@ class Passage:
         self.tiles = len(rows) * len(cols)
         if self.tiles > 1:
             self._prepare_tiles()
-        elif self.refines and self.blur.sought:
-            self.estimate()
+        elif self.blur.sought and (self.refines or self.model.estimator is None):
+            self.estimate()  # what surrounds the photo depends on the kernel
         together = self._together(rows[0].stop - rows[0].start, cols[0].stop - cols[0].start)
         for band in tiling.bands_of_tiles(self._tiles, rows, cols, self.scale, progress, together):
             yield to_pixels(band, self.photo.pixels.dtype)
@@ -210,12 +211,18 @@ class Passage:
         padded = self._padded(y, self.boundary)
         first = self.first() if self.blur.sought else None
         kernel, sigma, doubt = self._told(windows)
+        if kernel is not None and self.boundary == "reflect" and any(map(self._at_border, windows)):
+            padded = surround(padded, kernel, sigma, self.scale, self.blur.shift)
         result = self.model(padded.y, self.scale, kernel, sigma, self.blur.shift, first, doubt=doubt)
         self.blur = self.blur.found(result)
         x = padded.crop(result.x, self.scale)
         if self.photo.pixels.shape[2] == 1:
             x = x.mean(1, keepdim=True)
         return x.permute(0, 2, 3, 1).float()
+
+    def _at_border(self, window: tiling.Window) -> bool:
+        """Whether the photo ends at a border of ``window``; inside it what padding makes up is cut off with the overlap."""
+        return any(part.start == 0 or part.stop == length for part, length in zip(window, self.size))
 
     def _told(self, windows: list[tiling.Window]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Kernel, noise level and doubt of each of the windows, as far as they are known."""

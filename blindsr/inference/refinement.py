@@ -26,6 +26,8 @@ import torch
 from torch import Tensor
 
 from blindsr.alternating import AlternatingSR
+from blindsr.inference.boundary import Padded
+from blindsr.inference.surroundings import surround
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
 from blindsr.kernels.distance import kernel_distance
 from blindsr.kernels.gaussian_fit import nearest_gaussian
@@ -53,18 +55,19 @@ def pays(model: AlternatingSR) -> bool:
 
 
 def refine(
-    model: AlternatingSR, y: Tensor, scale: int, found: Restoration, shift: float = 0.0, margin: int = 0
+    model: AlternatingSR, padded: Padded, scale: int, found: Restoration, shift: float = 0.0
 ) -> Restoration:
-    """``found``, the blind restoration of ``y`` (B, 3, H, W) with all its pictures, and an iterate more for every round.
+    """``found``, the blind restoration of ``padded`` with all its pictures, and an iterate more for every round.
 
-    It starts from the first kernel and the last picture of ``found``. The outer ``margin`` pixels of y do not count.
+    It starts from the first kernel and the last picture of ``found``. What is made up around the photo does not count, and
+    is made up anew for every kernel.
 
     Raises BlindSRError where the estimator does not judge its kernel: how far it may change is then not known.
     """
     first, last = found.iterates[0], found.iterates[-1]
     if first.doubt is None:
         raise BlindSRError("this model does not say how far to trust its kernel, so it cannot be refined")
-    photo = _Photo(model, y, scale, last.sigma.float(), shift, margin)
+    photo = _Photo(model, padded, scale, last.sigma.float(), shift)
     doubt, start = first.doubt.float(), first.kernel.float()
     x, iterates = last.x.float(), list(found.iterates)
     for left in reversed(range(ROUNDS[scale] + MORE * bool((doubt > HARDLY).any()))):
@@ -79,19 +82,19 @@ def refine(
 
 @dataclass(frozen=True)
 class _Photo:
-    """``y`` (B, 3, H, W) and what it is restored with."""
+    """The photo and what it is restored with."""
 
     model: AlternatingSR
-    y: Tensor
+    padded: Padded
     scale: int
     sigma: Tensor
     shift: float
-    margin: int
 
     def restored(self, kernel: Tensor, doubt: Tensor) -> Iterate:
         model = self.model
         told = model.told(doubt)
-        x = model.restorer(self.y, kernel, self.sigma, self.scale, shift=self.shift, doubt=told).float()
+        y = surround(self.padded, kernel, self.sigma, self.scale, self.shift).y
+        x = model.restorer(y, kernel, self.sigma, self.scale, shift=self.shift, doubt=told).float()
         return Iterate(x, kernel, model.basis.encode(kernel), self.sigma, doubt)
 
     def solved(self, x: Tensor, start: Tensor, doubt: Tensor) -> Tensor:
@@ -101,7 +104,7 @@ class _Photo:
         with torch.autocast(x.device.type, enabled=False):
             edges = l0_smooth(luma(x), FLAT[self.scale])
             change = kernel_least_squares(
-                edges, luma(self.y), start, self.scale, noise, error, spread, self.shift, self.margin
+                edges, luma(self.padded.y), start, self.scale, noise, error, spread, self.shift, self.padded.margin
             )
             return _valid(start + change)
 
@@ -119,7 +122,7 @@ class _Photo:
 
     def variation(self, kernel: Tensor) -> Tensor:
         """Total variation of the brightness, per pixel, of the photo restored by a trusted ``kernel``, (B,)."""
-        inner = self.margin * self.scale
+        inner = self.padded.margin * self.scale
         gray = luma(self.restored(kernel, torch.zeros_like(self.sigma)).x.clamp(0, 1))
         gray = gray[..., inner : gray.shape[-2] - inner, inner : gray.shape[-1] - inner]
         return torch.hypot(gray.diff(dim=-1)[..., :-1, :], gray.diff(dim=-2)[..., :-1]).mean((1, 2, 3))

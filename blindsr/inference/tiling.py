@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 FEATHER = 8  # low-resolution pixels over which neighbours fade
-PRIOR_MARGIN = 16  # low-resolution pixels that the prior should see around its tile, beside the kernel's radius
+PRIOR_MARGIN = 64  # high-resolution pixels that data step and prior should see around a tile, beside the radius of the kernel
 
 Progress = Callable[[int, int], None]
 Window = tuple[slice, slice]

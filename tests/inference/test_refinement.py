@@ -8,6 +8,7 @@ import torch
 
 from blindsr import checkpoints, images
 from blindsr.evaluation.metrics import psnr
+from blindsr.inference.boundary import pad
 from blindsr.inference.facade import BlindSR
 from blindsr.inference.refinement import ROUNDS, refine
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
@@ -52,8 +53,8 @@ def test_it_helps_where_the_kernel_was_never_seen(model, sharp, k, gain, grid):
     y = decimate(blur(sharp, true, shift=shift), 2)
     with torch.inference_mode():
         found = model(y, 2, shift=shift)
-        refined = refine(model, y, 2, found, shift)
-        together = refine(model, y.repeat(2, 1, 1, 1), 2, _twice(found), shift)
+        refined = refine(model, pad(y, 2, None), 2, found, shift)
+        together = refine(model, pad(y.repeat(2, 1, 1, 1), 2, None), 2, _twice(found), shift)
     torch.testing.assert_close(together.x[1:], refined.x, atol=2e-3, rtol=0)
     assert refined.iterates[: len(found.iterates)] == found.iterates
     assert len(refined.iterates) == len(found.iterates) + ROUNDS[2]
@@ -69,7 +70,7 @@ def test_a_kernel_that_is_right_and_known_to_be_stays(model, sharp):
     y, zero, sure = decimate(blur(sharp, true), 2), torch.zeros(1), torch.full((1,), 0.01)
     with torch.inference_mode():
         x = model(y, 2, true, zero).x
-        refined = refine(model, y, 2, Restoration((Iterate(x, true, None, zero, sure),)))
+        refined = refine(model, pad(y, 2, None), 2, Restoration((Iterate(x, true, None, zero, sure),)))
     assert kernel_distance(refined.kernel, true).item() < 0.12
     assert kernel_distance(refined.kernel, as_kernel(gaussian(25, 0.3))).item() > 0.8
 
@@ -77,7 +78,7 @@ def test_a_kernel_that_is_right_and_known_to_be_stays(model, sharp):
 def test_an_estimator_without_doubts(model, sharp):
     found = Restoration((Iterate(sharp, as_kernel(gaussian(25, 1.6)), None, torch.zeros(1)),))
     with pytest.raises(BlindSRError, match="how far to trust"):
-        refine(model, sharp[..., ::2, ::2], 2, found)
+        refine(model, pad(sharp[..., ::2, ::2], 2, None), 2, found)
 
 
 def test_through_the_facade(sharp):

@@ -18,6 +18,7 @@ from blindsr.evaluation.blind_table import fingerprint
 from blindsr.evaluation.cases import Case
 from blindsr.inference.boundary import pad
 from blindsr.inference.refinement import pays, refine
+from blindsr.inference.surroundings import surround
 from blindsr.interfaces import BlindSRError, Iterate
 from blindsr.ops.fourier import grid_shift
 
@@ -94,12 +95,13 @@ def run_model(
     multiple = getattr(getattr(model.restorer, "prior", None), "multiple", 1)
     padded = pad(case.y, case.scale, size, "circular" if case.circular else "reflect", multiple)
     if kernel is not None:
-        iterates = model(padded.y, case.scale, kernel, case.sigma).iterates
+        y = surround(padded, kernel, case.sigma, case.scale).y
+        iterates = model(y, case.scale, kernel, case.sigma).iterates
     else:  # the first estimate is made from the photo as it is: padding would bend its spectrum
         first, shift = model.first_estimate(case.y, case.scale), grid_shift(case.grid, case.scale)
         found = model(padded.y, case.scale, shift=shift, first=first)
         if pays(model) if refined is None else refined:
-            found = refine(model, padded.y, case.scale, found, shift, padded.margin)
+            found = refine(model, padded, case.scale, found, shift)
         iterates = found.iterates
     return [Iterate(padded.crop(i.x, case.scale), i.kernel, i.code, i.sigma, i.doubt) for i in iterates]
 
