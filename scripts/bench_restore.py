@@ -25,6 +25,8 @@ from blindsr import checkpoints, images
 from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.inference import machine
 from blindsr.inference.facade import BlindSR
+from blindsr.kernels.gaussian import gaussian
+from blindsr.ops.filtering import blur
 from blindsr.restorers import usrnet
 from blindsr.restorers.usrnet import USRNet, USRNetConfig
 
@@ -120,12 +122,17 @@ def flat(model: BlindSR, megapixels: list[float]) -> None:
 
 
 def tiles(model: BlindSR, path: Path, sides: list[int]) -> None:
-    """Tiles against the whole, inside: the outer 16 pixels are those of another padding."""
-    photo = images.read(path)
-    for scale in (2, 4):
-        whole = model.restore(photo, scale, "gaussian:1.6", 0.01)
+    """Tiles against the whole, inside: the outer 16 pixels are those of another padding. The photo is first degraded as the
+    model is then told."""
+    x = torch.from_numpy(images.to_float(images.read(path).pixels)).permute(2, 0, 1)[None]
+    blurred = blur(x, torch.from_numpy(gaussian(15, 1.6)).float()[None, None], "reflect")[0].permute(1, 2, 0).numpy()
+    rng = np.random.default_rng(0)
+    for scale in (1, 2, 3, 4):
+        y = blurred[::scale, ::scale]
+        photo = images.Photo(images.from_float((y + 0.01 * rng.standard_normal(y.shape)).astype(np.float32), np.uint8))
+        whole = model.restore(photo, scale, "gaussian:1.6", 0.01, "corner")
         for side in sides:
-            cut = model.restore(photo, scale, "gaussian:1.6", 0.01, tile=side)
+            cut = model.restore(photo, scale, "gaussian:1.6", 0.01, "corner", tile=side)
             d = np.abs(whole.image.astype(int) - cut.image)[16:-16, 16:-16]
             psnr = 10 * np.log10(255**2 / max(np.square(d).mean(), 1e-12))
             print(
