@@ -99,6 +99,11 @@ class AlternatingSR(nn.Module):
         """Whether the model can find a kernel by itself."""
         return self.initial is not None or self.estimator is not None
 
+    @property
+    def starts_anew(self) -> bool:
+        """Whether every loop restores from the beginning: its picture depends on its kernel alone."""
+        return self.estimator is None or self.config.schedule == "restart"
+
     def forward(
         self,
         y: Tensor,

@@ -78,6 +78,8 @@ class Benchmark:
         rules = {k: v for k, v in registry.as_mapping(self.protocol).items() if k not in BESIDE}
         if not self.protocol.centre_kernels:
             del rules["centre_kernels"]  # there are cells from before this option
+        if self.protocol.given or self.protocol.boundary != "wrap":
+            rules["surroundings"] = "fitting"  # earlier versions padded photos by reflection alone
         methods = {}
         for method in self.methods:
             weights = weights_fingerprint(order.model) if method.needs_model else ""

@@ -142,7 +142,7 @@ class Passage:
         self.tiles = len(rows) * len(cols)
         if self.tiles > 1:
             self._prepare_tiles()
-        elif self.blur.sought and (self.refines or self.model.estimator is None):
+        elif self.blur.sought and (self.refines or self.model.starts_anew):
             self.estimate()  # what surrounds the photo depends on the kernel
         together = self._together(rows[0].stop - rows[0].start, cols[0].stop - cols[0].start)
         for band in tiling.bands_of_tiles(self._tiles, rows, cols, self.scale, progress, together):

@@ -19,7 +19,7 @@ from blindsr.evaluation.cases import Case
 from blindsr.inference.boundary import pad
 from blindsr.inference.refinement import pays, refine
 from blindsr.inference.surroundings import surround
-from blindsr.interfaces import BlindSRError, Iterate
+from blindsr.interfaces import BlindSRError, Iterate, Restoration
 from blindsr.ops.fourier import grid_shift
 
 
@@ -99,10 +99,15 @@ def run_model(
         iterates = model(y, case.scale, kernel, case.sigma).iterates
     else:  # the first estimate is made from the photo as it is: padding would bend its spectrum
         first, shift = model.first_estimate(case.y, case.scale), grid_shift(case.grid, case.scale)
-        found = model(padded.y, case.scale, shift=shift, first=first)
-        if pays(model) if refined is None else refined:
-            found = refine(model, padded, case.scale, found, shift)
-        iterates = found.iterates
+        refined = pays(model) if refined is None else refined
+        iterates = model(padded.y, case.scale, shift=shift, first=first, finish=refined or not model.starts_anew).iterates
+        if refined:
+            iterates = refine(model, padded, case.scale, Restoration(iterates), shift).iterates
+        elif model.starts_anew:
+            *before, last = iterates
+            y = surround(padded, last.kernel, last.sigma, case.scale, shift).y
+            answer = model(y, case.scale, last.kernel, last.sigma, shift, doubt=last.doubt)
+            iterates = [*before, *answer.iterates]
     return [Iterate(padded.crop(i.x, case.scale), i.kernel, i.code, i.sigma, i.doubt) for i in iterates]
 
 

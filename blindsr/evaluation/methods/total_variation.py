@@ -21,6 +21,7 @@ from blindsr.alternating import AlternatingSR
 from blindsr.evaluation.cases import Case
 from blindsr.evaluation.methods.base import Method, Result
 from blindsr.inference.boundary import pad
+from blindsr.inference.surroundings import surround
 from blindsr.ops.fourier import DataStep
 from blindsr.ops.resize import nearest_enlarge
 from blindsr.registry import register
@@ -45,6 +46,7 @@ class TotalVariation(Method):
     def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
         size = (case.k.shape[-2], case.k.shape[-1])
         padded = pad(case.y, case.scale, size, "circular" if case.circular else "reflect")
+        padded = surround(padded, case.k, case.sigma, case.scale)
         return [Result(padded.crop(self.solve(padded.y, case.k, case.scale, float(case.sigma)), case.scale))]
 
     def solve(self, y: Tensor, k: Tensor, scale: int, sigma: float) -> Tensor:
