@@ -66,7 +66,10 @@ def as_array(pixels: np.ndarray, alpha: np.ndarray | None, axes: int) -> np.ndar
 
 def to_tensor(pixels: np.ndarray, device: torch.device) -> Tensor:
     """(H, W, 1 or 3) uint8 or uint16 as (1, 3, H, W) float32 in [0, 1]; gray is repeated. They travel as they are."""
-    y = torch.tensor(pixels).to(device).permute(2, 0, 1)[None].float() / np.iinfo(pixels.dtype).max
+    samples = torch.tensor(pixels)
+    if device.type == "mps":  # it has no uint16
+        samples = samples.float()
+    y = samples.to(device).permute(2, 0, 1)[None].float() / np.iinfo(pixels.dtype).max
     return y.expand(-1, 3, -1, -1).contiguous()
 
 
@@ -76,7 +79,10 @@ def to_pixels(x: Tensor, dtype: np.dtype) -> np.ndarray:
     levels = x * largest
     if torch.isnan(levels.max()):
         raise images.ImageError("the image holds NaN; nothing sensible can be written")
-    levels = levels.clamp_(0, largest).round_().to(torch.uint8 if dtype == np.uint8 else torch.uint16)
+    levels = levels.clamp_(0, largest).round_()
+    if x.device.type == "mps":
+        levels = levels.cpu()
+    levels = levels.to(torch.uint8 if dtype == np.uint8 else torch.uint16)
     if x.device.type == "cuda":  # through page-locked memory
         return torch.empty(levels.shape, dtype=levels.dtype, pin_memory=True).copy_(levels).numpy()
     return levels.contiguous().cpu().numpy()

@@ -15,12 +15,13 @@ def nearest_gaussian(k: Tensor) -> Tensor:
 
     It is the g of ``min ‖k − A g‖``; its amplitude A takes up what noise has spread over the other taps. The logarithm of
     a Gaussian is linear in its inverse covariance θ, ``g = softmax(Φ θ)``: three numbers, found by damped Gauss–Newton
-    steps (Marquardt, SIAM Journal 11, 1963) from the covariance of ``k``.
+    steps (Marquardt, SIAM Journal 11, 1963) from the covariance of ``k``. On the CPU, wherever ``k`` lies: hundreds of
+    small operations in float64 are no quicker on a GPU, and MPS has no float64.
     """
     batch, _, h, w = k.shape
-    target = k.reshape(batch, h * w).double()
-    y = torch.arange(h, device=k.device, dtype=torch.float64)[:, None] - h // 2
-    x = torch.arange(w, device=k.device, dtype=torch.float64) - w // 2
+    target = k.reshape(batch, h * w).cpu().double()
+    y = torch.arange(h, dtype=torch.float64)[:, None] - h // 2
+    x = torch.arange(w, dtype=torch.float64) - w // 2
     phi = torch.stack([(-x * x / 2).expand(h, w), -x * y, (-y * y / 2).expand(h, w)]).reshape(3, h * w)
 
     theta = _precision(target.clamp_min(0) @ phi.T)
@@ -38,7 +39,7 @@ def nearest_gaussian(k: Tensor) -> Tensor:
         theta, g = torch.where(better, theta + step, theta), torch.where(better, trial, g)
         error, damping = torch.where(better, less, error), torch.where(better, damping / 10, damping * 10)
         damping = damping.clamp(1e-9, 1e9)
-    return g.to(k.dtype).view_as(k)
+    return g.to(k).view_as(k)
 
 
 def _amplitude(target: Tensor, g: Tensor) -> Tensor:
