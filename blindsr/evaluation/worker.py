@@ -43,8 +43,7 @@ class Worker:
         if device is None and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
             device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
         self.device = choose_device(device)
-        if self.device.type == "cpu":
-            keep_freed_memory()  # two processes beside each other are 1.4 times as fast so
+        keep_freed_memory(self.device)  # two processes beside each other are 1.4 times as fast so
 
     @cached_property
     def model(self) -> AlternatingSR:

@@ -46,8 +46,7 @@ class BlindSR:
         process keeps large blocks of memory that it has freed (:func:`blindsr.inference.machine.keep_freed_memory`).
         """
         self.device = machine.choose_device(device)
-        if self.device.type == "cpu":
-            machine.keep_freed_memory()
+        machine.keep_freed_memory(self.device)
         machine.resolve_precision(precision, self.device, 8)  # a wrong word is told at once
         self.precision = precision
         self.name = name

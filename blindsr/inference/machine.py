@@ -58,14 +58,15 @@ def resolve_precision(precision: Precision, device: torch.device, bits: int) -> 
     return "bf16" if bits == 8 and has_native_bf16(device) else "fp32"
 
 
-def keep_freed_memory() -> bool:
-    """Let this process keep large blocks that it has freed, for the next tensor; True where that can be had (glibc).
+def keep_freed_memory(device: torch.device) -> bool:
+    """Let this process, where it works on the CPU, keep large blocks that it has freed, for the next tensor; True where that
+    can be had (glibc).
 
     The C library hands blocks above 32 MiB back to the system at once and gets each new one zeroed page by page: a
     fifth of the time that a photo in large tiles takes. A decision for the whole process; :func:`forget_cached` gives
     back what is kept.
     """
-    mallopt = getattr(_libc(), "mallopt", None)
+    mallopt = getattr(_libc(), "mallopt", None) if device.type == "cpu" else None
     if mallopt is None:
         return False
     trim_threshold, mmap_threshold = -1, -3  # names in malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD

@@ -54,9 +54,7 @@ def pays(model: AlternatingSR) -> bool:
     return model.initial is not None and model.estimator is not None
 
 
-def refine(
-    model: AlternatingSR, padded: Padded, scale: int, found: Restoration, shift: float = 0.0
-) -> Restoration:
+def refine(model: AlternatingSR, padded: Padded, scale: int, found: Restoration, shift: float = 0.0) -> Restoration:
     """``found``, the blind restoration of ``padded`` with all its pictures, and an iterate more for every round.
 
     It starts from the first kernel and the last picture of ``found``. What is made up around the photo does not count, and

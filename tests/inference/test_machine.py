@@ -60,7 +60,7 @@ def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def resident():
     return int(open("/proc/self/statm").read().split()[1])
-kept = machine.keep_freed_memory()
+kept = machine.keep_freed_memory(torch.device("cpu"))
 b"x" * 160_000_000
 before = faults()
 b"x" * 160_000_000

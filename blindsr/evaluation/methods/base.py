@@ -27,8 +27,7 @@ from blindsr.ops.fourier import grid_shift
 class Result:
     """A restored ``x`` (1, 3, s·h, s·w). ``kernel`` (1, 1, kh, kw), on the grid of the case, and ``sigma`` in [0, 1]
     are those that were *estimated*, if any, and ``doubt`` is the relative error that the model expects of that kernel.
-    ``label`` tells it from the method's answer, which has none; figures of
-    results of one label are averaged."""
+    ``label`` tells it from the method's answer, which has none; figures of results of one label are averaged."""
 
     x: Tensor
     label: str = ""
