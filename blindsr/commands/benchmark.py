@@ -41,6 +41,7 @@ examples:
   blindsr benchmark usrnet_table1 --data data --method bicubic oracle blind published:usrnet_tiny.pth
   blindsr benchmark dan_setting1 --data data --set set5 set14 --jobs 4
   blindsr benchmark usrnet_table1 --data data --method folder:results/other --out benchmarks/other
+  blindsr benchmark usrnet_table1 --data data --scale 2 4 --limit 10
   blindsr benchmark usrnet_table1 --describe
   torchrun --nproc-per-node=4 -m blindsr benchmark usrnet_table1 --data data"""
 
@@ -51,6 +52,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--data", type=Path, metavar="DIR", help="holds test/ and kernels/ (default: $BLINDSR_DATA, or data)"
     )
     parser.add_argument("--set", nargs="+", dest="sets", metavar="SET", help="only these sets of the protocol")
+    parser.add_argument(
+        "--scale", nargs="+", type=int, dest="scales", metavar="S", help="only these scales of the protocol"
+    )
     parser.add_argument(
         "--method",
         nargs="+",
@@ -110,6 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
         methods=tuple(parse_method(text) for text in arguments.methods or protocol.methods),
         limit=arguments.limit,
         sets=tuple(arguments.sets) if arguments.sets else None,
+        scales=tuple(arguments.scales) if arguments.scales else None,
         device=wanted,
         precision=arguments.precision,
         command=shlex.join(["blindsr", *sys.argv[1:]]),

@@ -58,7 +58,7 @@ class Benchmark:
         check_metrics(order.protocol)
         if not order.data.is_dir():
             raise BlindSRError(f"{order.data}: no such folder; give the one that holds the photos as --data")
-        self.specs = list_specs(order.protocol, order.data, order.limit, order.sets)
+        self.specs = list_specs(order.protocol, order.data, order.limit, order.sets, order.scales)
         model = load_model(order.model, "cpu") if any(m.needs_model for m in self.methods) else None
         for method in self.methods:
             if method.needs_kernel and not order.protocol.knows_kernel:
@@ -179,7 +179,8 @@ class Benchmark:
     def about(self) -> dict[str, Any]:
         """What ``protocol.json`` holds: enough to read the cells by, and to make the tables again."""
         order, protocol = self.order, self.protocol
-        settings = () if protocol.given else protocol.settings
+        planned = [s for s in protocol.settings if not order.scales or s.scale in order.scales]
+        settings = () if protocol.given else planned
         kernels = {s.scale: {k.name: k.array.tolist() for k in kernels_of(s, order.data)} for s in settings}
         return {
             "name": order.name,
@@ -191,8 +192,8 @@ class Benchmark:
             "model": order.model if any(m.needs_model for m in self.methods) else None,
             "methods": [m.label for m in self.methods],
             "metrics": list(protocol.metrics),
-            "scales": [s.scale for s in protocol.settings],
-            "sigmas_255": sorted({v for s in protocol.settings for v in s.sigma_255}),
+            "scales": [s.scale for s in planned],
+            "sigmas_255": sorted({v for s in planned for v in s.sigma_255}),
             "photos": len({s.image for s in self.specs}),
             "limit": order.limit,
             "sets": list(order.sets) if order.sets else [s.name for s in protocol.sets],

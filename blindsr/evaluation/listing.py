@@ -18,21 +18,31 @@ from blindsr.kernels.gaussian import gaussian
 
 
 def list_specs(
-    protocol: Protocol, data: Path, limit: int | None = None, sets: Sequence[str] | None = None
+    protocol: Protocol,
+    data: Path,
+    limit: int | None = None,
+    sets: Sequence[str] | None = None,
+    scales: Sequence[int] | None = None,
 ) -> list[CaseSpec]:
-    """Every case: the first ``limit`` photos of each of the ``sets`` (None: all), × scale × kernel × σ.
+    """Every case: the first ``limit`` photos of each of the ``sets``, × scale (of ``scales``) × kernel × σ; None: all.
 
-    Raises BlindSRError for a missing or empty folder, an unknown set, a kernel that a group names and no setting has, and
-    files without their counterpart.
+    Raises BlindSRError for a missing or empty folder, an unknown set or scale, a kernel that a group names and no setting
+    has, and files without their counterpart.
     """
     known = [s.name for s in protocol.sets]
     if unknown := set(sets or ()) - set(known):
         raise BlindSRError(f"no set is called {unknown.pop()!r} in this protocol; it has {', '.join(known)}")
     chosen = [s for s in protocol.sets if not sets or s.name in sets]
+    known_scales = [s.scale for s in protocol.settings]
+    if unknown_scales := set(scales or ()) - set(known_scales):
+        has = ", ".join(map(str, known_scales))
+        raise BlindSRError(f"this protocol has no scale {min(unknown_scales)}; it has {has}")
     found = [None if protocol.given else kernels_of(setting, data) for setting in protocol.settings]
     _check_names(protocol, {k.name for kernels in found for k in kernels or ()})
     specs = []
     for setting, kernels in zip(protocol.settings, found):
+        if scales and setting.scale not in scales:
+            continue
         for image_set in chosen:
             photos = _photos(image_set, data, setting.scale, known)
             for number, (name, (hr, lr, kernel_file)) in enumerate(list(photos.items())[:limit]):

@@ -190,6 +190,21 @@ def test_published_numbers_of_kernels_that_differ_by_scale(data, toy, tmp_path, 
     assert "| theirs (published) | 31.00/– | 32.00/– | 31.50/– |" in (tmp_path / "table.md").read_text()
 
 
+def test_some_scales_now_and_others_later(data, toy, tmp_path, capsys):
+    settings = [{"scale": s, "kernels": ["gaussian:1"]} for s in (2, 3)]
+    published = [{"name": "theirs", "scale": s, "psnr": [30 + s]} for s in (2, 3)]
+    common = (toy(settings=settings, published=published), "--data", data, "--out", tmp_path, "--method", "bicubic")
+    text, page = tmp_path / "table.md", tmp_path / "report.html"
+    assert run(capsys, *common, "--scale", 3)[0] == 0
+    assert re.findall("## ×.", text.read_text()) == ["## ×3"] and "33.00" in text.read_text()
+    assert "32.00" not in text.read_text() + page.read_text()
+    first = (tmp_path / "cells.jsonl").read_text()
+    assert run(capsys, *common)[0] == 0
+    assert (tmp_path / "cells.jsonl").read_text().startswith(first)
+    assert re.findall("## ×.", text.read_text()) == ["## ×2", "## ×3"]
+    assert len((tmp_path / "cells.jsonl").read_text().splitlines()) == 2 * len(first.splitlines())
+
+
 def test_processes_make_no_difference(data, toy, tmp_path, capsys, small_model):
     common = (toy(), "--data", data, "--model", small_model, "--limit", 1, "--method", "bicubic", "oracle")
     assert run(capsys, *common, "--out", tmp_path / "one", "--jobs", 1)[0] == 0
@@ -335,6 +350,7 @@ def test_small_photos_are_named(data, toy, tmp_path, capsys):
         (["--data", "nowhere"], "nowhere: no such folder; give the one that holds the photos as --data"),
         (["--data", "."], "no such kernel file"),
         (["--set", "other"], "no set is called 'other'"),
+        (["--scale", "2", "4"], "no scale 4; it has 2"),
         (["--set", "gone"], "photos/gone: no such folder; give the folder that holds photos/gone as --data"),
         (["--method", "bicubi"], "no method is called 'bicubi'; did you mean 'bicubic'?"),
         (["--method", "folder"], "method folder: needs a path"),
