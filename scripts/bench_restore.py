@@ -81,7 +81,7 @@ def against_reference(name: str, config: USRNetConfig, runs: int, rates: dict[to
     y, k = torch.rand(1, 3, SIDE // SCALE, SIDE // SCALE), torch.full((1, 1, 25, 25), 1 / 625)
     inputs = (y, k, torch.zeros(1), SCALE)
     share = conv_share(plain.prior, (1, SIDE, SIDE), backward=False)
-    operations = conv_operations(conv_calls(plain.prior, torch.rand(1, plain.prior.head.in_channels, SIDE, SIDE)))
+    operations = conv_operations(conv_calls(plain.prior, torch.rand(1, plain.prior.in_channels, SIDE, SIDE)))
     times: tuple[list[float], list[float]] = ([], [])
     parts = []
     for _ in range(runs + 1):
@@ -160,7 +160,7 @@ def on_cuda(name: str, model: AlternatingSR, runs: int, rate: float) -> None:
             model.restorer(y, k, torch.zeros(1, device="cuda"), 2)
             torch.cuda.synchronize()
             network.append(time.perf_counter() - begun)
-    small = torch.rand(1, model.restorer.prior.head.in_channels, 216, 384)
+    small = torch.rand(1, model.restorer.prior.in_channels, 216, 384)
     prior = copy.deepcopy(model.restorer.prior).cpu().float()
     operations = model.restorer.n_iterations * conv_operations(conv_calls(prior, small)) * 100
     whole, inside = (statistics.median(t[2:]) for t in (seconds, network))

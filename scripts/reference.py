@@ -67,7 +67,7 @@ def conv_share(prior: ResUNet, size: tuple[int, int, int], backward: bool) -> fl
     """Time of the prior's convolutions alone, each on the shapes it gets for an input of ``size`` (B, H, W), as a share
     of the whole prior's, in float32: a slow reference would prove nothing."""
     batch, height, width = size
-    x = torch.randn(batch, prior.head.in_channels, height, width)
+    x = torch.randn(batch, prior.in_channels, height, width)
     calls = conv_calls(prior, x)
     inputs = [torch.randn(shape, requires_grad=backward and m is not prior.head) for m, shape in calls]
 

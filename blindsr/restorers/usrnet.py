@@ -54,7 +54,8 @@ class HyperNet(nn.Module):
 
 @dataclass(frozen=True)
 class USRNetConfig:
-    """The defaults are the published full-size model: 17,016,016 parameters.
+    """The defaults are the published full-size model: 17,016,016 parameters. With ``fold`` 2 the prior works on blocks of
+    2×2 pixels (:mod:`blindsr.restorers.resunet`).
 
     With a ``doubt_rank`` above 0 the restorer is also told how wrong its kernel may be: one more input of H and one
     more channel of the prior, and changes of that rank for the weights of both (:mod:`blindsr.restorers.doubtful`).
@@ -64,8 +65,11 @@ class USRNetConfig:
     channels: tuple[int, ...] = (64, 128, 256, 512)
     hidden: int = 64
     doubt_rank: int = 0
+    fold: int = 1
 
     def __post_init__(self) -> None:
+        if self.fold < 1 or self.channels[0] < 3 * self.fold**2:
+            raise ValueError(f"fold {self.fold} needs at least {3 * max(self.fold, 1) ** 2} channels in the first layer")
         if self.doubt_rank < 0:
             raise ValueError("doubt_rank may not be negative")
 
@@ -78,12 +82,12 @@ class USRNet(Restorer):
         super().__init__()
         self.n_iterations = config.n_iterations
         self.doubts = config.doubt_rank > 0
-        self.prior = ResUNet(in_channels=4 + self.doubts, out_channels=3, channels=config.channels)
+        self.prior = ResUNet(4 + self.doubts, 3, config.channels, fold=config.fold)
         self.hyper = HyperNet(config.n_iterations, config.hidden, settings=2 + self.doubts)
         self.prior.start_as_identity()
         self.hyper.start_small()
         if self.doubts:  # whoever is never told a doubt learns nothing of it: it must not stay a random influence
-            nn.init.zeros_(self.prior.head.weight[:, 4:])
+            nn.init.zeros_(self.prior.head.weight[:, 4 * config.fold**2 :])
             nn.init.zeros_(self.hyper.mlp[0].weight[:, 2:])
             self.prior_changes = Changes(self.prior, config.doubt_rank)
             self.hyper_changes = Changes(self.hyper, config.doubt_rank)

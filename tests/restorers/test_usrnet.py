@@ -1,10 +1,13 @@
 """USRNet against the published outputs, and at awkward sizes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from blindsr import checkpoints
+from blindsr.restorers.resunet import ResUNet
 from blindsr.restorers.usrnet import USRNet, USRNetConfig
 
 TINY = USRNetConfig(n_iterations=6, channels=(16, 32, 64, 64), hidden=32)
@@ -65,10 +68,11 @@ def test_iterations_can_run_in_pieces(small):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_prior_starts_near_the_identity(seed):
+@pytest.mark.parametrize("fold", [1, 2])
+def test_the_prior_starts_near_the_identity(seed, fold):
     """Before any training the prior passes a picture on: it must not scramble what the data step found."""
     torch.manual_seed(seed)
-    prior = USRNet(TINY).prior
+    prior = USRNet(replace(TINY, fold=fold)).prior
     rows, cols = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     x = (0.5 + 0.3 * torch.sin(rows / 5) * torch.cos(cols / 7)).expand(1, 3, 32, 32)
     with torch.inference_mode():
@@ -85,3 +89,25 @@ def test_data_step_stays_float32_under_autocast(small):
             fast = small(y, k, torch.zeros(1), 2)
     assert fast.dtype == torch.float32
     assert (fast - exact).abs().max() < 0.05
+
+
+def test_a_folded_prior_works_on_blocks_of_pixels():
+    """A quarter of the pixels inside, any size outside; and every pixel comes back to where it was."""
+    torch.manual_seed(0)
+    prior = ResUNet(4, 3, (12, 16), fold=2)
+    prior.start_as_identity()
+    prior.up[0][0].weight.data.zero_()  # what is left is the way through head and tail
+    for block in prior.up[0][1:]:
+        block.conv2.weight.data.zero_()
+    seen = []
+    prior.head.register_forward_hook(lambda module, given, made: seen.append((tuple(given[0].shape), tuple(made.shape))))
+    x = torch.rand(2, 4, 18, 21)
+    with torch.inference_mode():
+        passed = prior(x)
+    assert seen == [((2, 16, 10, 12), (2, 12, 10, 12))]  # 20 × 24, in blocks of 2×2
+    assert torch.allclose(passed, x[:, :3], atol=1e-6)
+
+
+def test_a_fold_needs_its_channels():
+    with pytest.raises(ValueError, match="at least 12 channels"):
+        USRNetConfig(channels=(8, 16), fold=2)
