@@ -16,6 +16,10 @@ Most blur is nearly a Gaussian, and to the restorer little deviations from one m
 below theirs. So where k₁ is nearly one, there is a second kernel for the last picture, the nearest Gaussian
 (:func:`blindsr.kernels.gaussian_fit.nearest_gaussian`) of that of the loops, after one such round of its own. It is taken
 unless it rings: unless, trusted fully, it gives far more total variation than the last round's kernel, trusted fully.
+
+Of camera shake the estimators find little. Where k₁ was hardly found and nothing is to be enlarged, the photo is asked once
+more, without it: from coarse to fine (:mod:`blindsr.inference.coarse_to_fine`), and then in rounds of its own, each
+departing from the kernel of the one before. Of the two, that one is taken which, trusted fully, explains the photo better.
 """
 
 from __future__ import annotations
@@ -27,13 +31,15 @@ from torch import Tensor
 
 from blindsr.alternating import AlternatingSR
 from blindsr.inference.boundary import Padded
+from blindsr.inference.coarse_to_fine import coarse_to_fine
 from blindsr.inference.surroundings import surround
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
 from blindsr.kernels.distance import kernel_distance
 from blindsr.kernels.gaussian_fit import nearest_gaussian
+from blindsr.kernels.placing import on_box
 from blindsr.ops.edges import l0_smooth
-from blindsr.ops.filtering import LUMA_NOISE, luma
-from blindsr.ops.least_squares import kernel_least_squares, likely
+from blindsr.ops.filtering import LUMA_NOISE, blur, luma
+from blindsr.ops.least_squares import kernel_least_squares, likely, non_negative
 
 # Chosen on photos held back from training, with kernels inside and outside the training family (docs/training.md).
 ROUNDS = {1: 1, 2: 3, 3: 3, 4: 3}  # by scale
@@ -46,6 +52,7 @@ LEAST_DOUBT = 0.1  # that the size of a change follows: without noise, doubts ar
 LEAST_TAP = 0.02  # of the largest: smaller ones are noise
 GAUSSIAN = 0.1  # relative distance to the nearest Gaussian up to which a first estimate is nearly one
 RINGS = 1.4  # times the total variation
+SHAKEN = 0.5, 0.4, 0.3  # the doubts of the rounds that a kernel found from coarse to fine goes through
 
 
 def pays(model: AlternatingSR) -> bool:
@@ -68,11 +75,13 @@ def refine(model: AlternatingSR, padded: Padded, scale: int, found: Restoration,
     photo = _Photo(model, padded, scale, last.sigma.float(), shift)
     doubt, start = first.doubt.float(), first.kernel.float()
     x, iterates = last.x.float(), list(found.iterates)
-    for left in reversed(range(ROUNDS[scale] + MORE * bool((doubt > HARDLY).any()))):
+    hardly = doubt > HARDLY
+    for left in reversed(range(ROUNDS[scale] + MORE * bool(hardly.any()))):
         kernel = photo.solved(x, start, doubt)
         if not left:
             nearly = kernel_distance(nearest_gaussian(start), start) <= GAUSSIAN
             kernel, doubt = photo.or_gaussian(nearly, last, kernel, doubt)
+            kernel, doubt = photo.or_shaken(hardly, kernel, doubt)
         iterates.append(photo.restored(kernel, doubt))
         x = iterates[-1].x
     return Restoration(tuple(iterates))
@@ -104,7 +113,7 @@ class _Photo:
             change = kernel_least_squares(
                 edges, luma(self.padded.y), start, self.scale, noise, error, spread, self.shift, self.padded.margin
             )
-            return _valid(start + change)
+            return non_negative(start + change, LEAST_TAP)
 
     def or_gaussian(self, nearly: Tensor, found: Iterate, kernel: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:
         """The Gaussian nearest to the kernel of ``found``, with its doubt, where it is ``nearly`` (B,) one and does not ring;
@@ -118,16 +127,32 @@ class _Photo:
         taken = nearly & ~rings
         return torch.where(taken[:, None, None, None], gaussian, kernel), torch.where(taken, own, doubt)
 
+    def or_shaken(self, hardly: Tensor, kernel: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:
+        """The kernel that the photo shows from coarse to fine, after rounds of its own, where the other was ``hardly`` (B,)
+        found and explains the photo worse; else ``kernel`` and ``doubt``. Enlarged, photos show too little of it."""
+        found = None
+        if self.scale == 1 and hardly.any():
+            found = coarse_to_fine(luma(self.padded.y), kernel.shape[-1], self.sigma, self.padded.margin)
+        if found is None:
+            return kernel, doubt
+        for value in SHAKEN:
+            own = torch.full_like(doubt, value)
+            found = on_box(self.solved(self.restored(found, own).x, found, own))
+        taken = hardly & (self.misfit(found) < self.misfit(kernel))
+        return torch.where(taken[:, None, None, None], found, kernel), torch.where(taken, own, doubt)
+
+    def misfit(self, kernel: Tensor) -> Tensor:
+        """Root mean square of what the restoration by a trusted ``kernel``, degraded again, leaves of the brightness, (B,)."""
+        x = luma(self.restored(kernel, torch.zeros_like(self.sigma)).x.clamp(0, 1))
+        left = blur(x, kernel, shift=self.shift)[..., :: self.scale, :: self.scale] - luma(self.padded.y)
+        return self._inside(left, self.padded.margin).square().mean((1, 2, 3)).sqrt()
+
     def variation(self, kernel: Tensor) -> Tensor:
         """Total variation of the brightness, per pixel, of the photo restored by a trusted ``kernel``, (B,)."""
-        inner = self.padded.margin * self.scale
         gray = luma(self.restored(kernel, torch.zeros_like(self.sigma)).x.clamp(0, 1))
-        gray = gray[..., inner : gray.shape[-2] - inner, inner : gray.shape[-1] - inner]
+        gray = self._inside(gray, self.padded.margin * self.scale)
         return torch.hypot(gray.diff(dim=-1)[..., :-1, :], gray.diff(dim=-2)[..., :-1]).mean((1, 2, 3))
 
-
-def _valid(kernel: Tensor) -> Tensor:
-    """(B, 1, h, w) without negative taps and noise, sum 1."""
-    kernel = kernel.clamp_min(0)
-    kernel = kernel * (kernel >= LEAST_TAP * kernel.amax((-2, -1), keepdim=True))
-    return kernel / kernel.sum((-2, -1), keepdim=True)
+    @staticmethod
+    def _inside(x: Tensor, margin: int) -> Tensor:
+        return x[..., margin : x.shape[-2] - margin, margin : x.shape[-1] - margin]

@@ -80,6 +80,13 @@ def likely(kernel: Tensor) -> Tensor:
     return energy * (0.5 * near / near.sum((-2, -1), keepdim=True) + 0.5 / kernel[0].numel())
 
 
+def non_negative(kernel: Tensor, least: float = 0.0) -> Tensor:
+    """(B, 1, h, w) without negative taps, and without those below the share ``least`` of the largest; sum 1."""
+    kernel = kernel.clamp_min(0)
+    kernel = kernel * (kernel >= least * kernel.amax((-2, -1), keepdim=True))
+    return kernel / kernel.sum((-2, -1), keepdim=True)
+
+
 def solve(a: Tensor, b: Tensor) -> Tensor:
     """The solution (B, n) of a z = b for symmetric positive ``a`` (B, n, n), with a gradient that costs another
     solve instead of the far dearer one of a Cholesky factor."""

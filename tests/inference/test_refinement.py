@@ -10,11 +10,12 @@ from blindsr import checkpoints, images
 from blindsr.evaluation.metrics import psnr
 from blindsr.inference.boundary import pad
 from blindsr.inference.facade import BlindSR
-from blindsr.inference.refinement import ROUNDS, refine
+from blindsr.inference.refinement import HARDLY, ROUNDS, refine
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
 from blindsr.kernels.defocus import disk
 from blindsr.kernels.distance import kernel_distance
 from blindsr.kernels.gaussian import gaussian
+from blindsr.kernels.motion import shake_motion
 from blindsr.ops.filtering import blur
 from blindsr.ops.fourier import grid_shift
 from blindsr.ops.resize import decimate
@@ -73,6 +74,22 @@ def test_a_kernel_that_is_right_and_known_to_be_stays(model, sharp):
         refined = refine(model, pad(y, 2, None), 2, Restoration((Iterate(x, true, None, zero, sure),)))
     assert kernel_distance(refined.kernel, true).item() < 0.12
     assert kernel_distance(refined.kernel, as_kernel(gaussian(25, 0.3))).item() > 0.8
+
+
+def test_camera_shake_of_which_little_was_found(model, sharp, monkeypatch):
+    """Without enlargement the photo is asked once more, from coarse to fine."""
+    true = as_kernel(shake_motion(25, 3))
+    y = blur(sharp, true)
+    with torch.inference_mode():
+        found = model(y, 1)
+        assert found.iterates[0].doubt.item() > HARDLY
+        refined = refine(model, pad(y, 1, None), 1, found)
+        flat = refine(model, pad(torch.full_like(y, 0.4), 1, None), 1, found)
+        monkeypatch.setattr("blindsr.inference.refinement.coarse_to_fine", lambda *arguments: None)
+        without = refine(model, pad(y, 1, None), 1, found)
+    assert psnr(refined.x.clamp(0, 1), sharp, 4).item() > psnr(without.x.clamp(0, 1), sharp, 4).item() + 1
+    assert refined.iterates[-1].doubt.item() < HARDLY < without.iterates[-1].doubt.item()
+    assert torch.isfinite(flat.x).all()
 
 
 def test_an_estimator_without_doubts(model, sharp):

@@ -3,6 +3,7 @@
 import torch
 
 from blindsr.ops.edges import l0_smooth
+from blindsr.ops.filtering import blur
 
 
 def steps(noise: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,3 +42,11 @@ def test_it_belongs_to_every_picture_alone_and_keeps_its_mean():
     both = l0_smooth(x, 0.004)
     torch.testing.assert_close(both[1:], l0_smooth(x[1:], 0.004))
     torch.testing.assert_close(both.mean((-2, -1)), x.mean((-2, -1)))
+
+
+def test_of_a_blurred_picture_the_sharp_one():
+    x, _ = steps()
+    k = torch.full((1, 1, 5, 5), 1 / 25)
+    y = blur(x, k)
+    with_kernel, without = l0_smooth(y, 1e-3, k), l0_smooth(y, 1e-3)
+    assert (with_kernel - x).square().mean() < 0.1 * (without - x).square().mean()
