@@ -33,6 +33,7 @@ FIGURES = {
     "dists": Figure("DISTS", digits=4, lower_is_better=True),
     "brisque": Figure("BRISQUE", lower_is_better=True),
     "pi": Figure("PI", lower_is_better=True),
+    "aligned_psnr": Figure("aligned PSNR", "dB"),
     "kernel_psnr": Figure("aligned kernel PSNR", "dB"),
     "kernel_correlation": Figure("aligned kernel correlation", digits=3),
     "kernel_risk": Figure("kernel risk", digits=3, lower_is_better=True),
@@ -41,7 +42,15 @@ FIGURES = {
     "seconds": Figure("seconds per photo", lower_is_better=True),
 }
 # What is said of every method beside the protocol's own metrics.
-DIAGNOSTICS = ("kernel_psnr", "kernel_correlation", "kernel_risk", "sigma_error_255", "redegraded_psnr", "seconds")
+DIAGNOSTICS = (
+    "aligned_psnr",
+    "kernel_psnr",
+    "kernel_correlation",
+    "kernel_risk",
+    "sigma_error_255",
+    "redegraded_psnr",
+    "seconds",
+)
 
 
 def figure(name: str) -> Figure:

@@ -22,6 +22,18 @@ def psnr(x: Tensor, reference: Tensor, border: int = 0) -> Tensor:
     return -10 * (x - reference).square().mean((1, 2, 3)).log10()
 
 
+def shifted_psnr(x: Tensor, reference: Tensor, reach: int, border: int = 0) -> Tensor:
+    """:func:`psnr` of one picture (1, C, H, W) at the shift, by at most ``reach`` whole pixels each way, that serves it best,
+    inside the ``border`` and what was shifted in. Photo and kernel can move against each other unseen, so blind deblurring is
+    judged so (Levin et al., "Understanding and evaluating blind deconvolution algorithms", CVPR 2009)."""
+    size = (x.shape[-2], x.shape[-1])
+    reach = min(reach, (min(size) - 2 * border - 1) // 4)
+    crossed = torch.fft.irfft2((torch.fft.rfft2(x).conj() * torch.fft.rfft2(reference)).sum((0, 1)), s=size)
+    near = crossed.roll((reach, reach), (-2, -1))[: 2 * reach + 1, : 2 * reach + 1]
+    down, right = (i - reach for i in divmod(int(near.argmax()), 2 * reach + 1))
+    return psnr(x.roll((down, right), (-2, -1)), reference, border + max(abs(down), abs(right)))
+
+
 def ssim(x: Tensor, reference: Tensor, border: int = 0) -> Tensor:
     """Structural similarity (Wang et al., IEEE TIP 2004), mean over all channels, (B,), inside a ``border``.
 

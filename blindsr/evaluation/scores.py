@@ -12,7 +12,7 @@ from torch import Tensor
 
 from blindsr.evaluation.cases import Case
 from blindsr.evaluation.methods.base import Result
-from blindsr.evaluation.metrics import kernel_correlation, luma_bt601, psnr, ssim
+from blindsr.evaluation.metrics import kernel_correlation, luma_bt601, psnr, shifted_psnr, ssim
 from blindsr.evaluation.niqe import niqe
 from blindsr.evaluation.protocol import Protocol
 from blindsr.interfaces import BlindSRError
@@ -26,7 +26,8 @@ OWN = ("psnr", "ssim", "niqe")
 def score(case: Case, result: Result, protocol: Protocol) -> dict[str, float]:
     """The figures of one result.
 
-    ``psnr`` (dB), ``ssim``, ``niqe`` and those of pyiqa by their names, as far as the protocol asks for them.
+    ``psnr`` (dB), ``ssim``, ``niqe`` and those of pyiqa by their names, as far as the protocol asks for them; of a result
+    whose kernel was estimated ``aligned_psnr`` beside the first, at the best shift by whole pixels.
     ``redegraded_psnr``: how well the result, degraded again, explains the photo; sanity only, as nearly any kernel
     does well there. Of an estimated kernel ``kernel_psnr`` (dB, peak: that of the true one) and
     ``kernel_correlation``, both at the best shift by whole pixels, and ``kernel_risk``, what the model itself thinks of
@@ -46,6 +47,9 @@ def score(case: Case, result: Result, protocol: Protocol) -> dict[str, float]:
         pair = [luma_bt601(t) if protocol.colour == "y" else t for t in (x, case.x)]
         if "psnr" in protocol.metrics:
             figures["psnr"] = float(psnr(*(t.double() for t in pair), border))
+            if result.kernel is not None:
+                reach = max(result.kernel.shape) // 2
+                figures["aligned_psnr"] = float(shifted_psnr(*(t.double() for t in pair), reach, border))
         if "ssim" in protocol.metrics:
             figures["ssim"] = float(ssim(*pair, border))
     for name in protocol.metrics:

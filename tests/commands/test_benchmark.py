@@ -84,7 +84,7 @@ def test_everything_is_written_and_nothing_done_twice(data, toy, tmp_path, capsy
     cells = figures(out)
     assert {key[0] for key in cells} == {"a"} and {key[1] for key in cells} == {"gaussian-1.0", "k1", "k2"}
     assert {key[3] for key in cells} == {"bicubic", "oracle", "blind", "blind, loop 1", "blind, loop 2", "refined", "wrong_kernel"}
-    assert {"kernel_psnr", "kernel_correlation", "sigma_error_255"} <= set(cells["a", "k1", 0.0, "blind"])
+    assert {"aligned_psnr", "kernel_psnr", "kernel_correlation", "sigma_error_255"} <= set(cells["a", "k1", 0.0, "blind"])
     assert 0 <= cells["a", "k1", 0.0, "blind"]["kernel_correlation"] <= 1.001
     pictures = {p.name for p in (out / "pictures" / "a_x2_k1_s2.55").iterdir()}
     assert {"lr.png", "truth.png", "bicubic.png", "kernel_true.png", "kernel_blind.png"} <= pictures

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from blindsr.evaluation.metrics import kernel_correlation, luma_bt601, psnr, ssim
+from blindsr.evaluation.metrics import kernel_correlation, luma_bt601, psnr, shifted_psnr, ssim
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.distance import kernel_distance
 from blindsr.kernels.gaussian import gaussian
@@ -24,6 +24,16 @@ def test_border_is_left_out():
     y[..., :4, :] = 1
     y[..., 10, 10] = 0.5
     assert float(psnr(y, x, border=4)) == pytest.approx(-10 * math.log10(0.25 / 144), abs=1e-4)
+
+
+def test_a_shift_is_forgiven_up_to_its_reach():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(1, 3, 60, 80, generator=generator)
+    y = (x + 0.05 * torch.randn(x.shape, generator=generator)).double()
+    moved = y.roll((3, -5), (-2, -1))
+    assert float(shifted_psnr(moved, x.double(), 6, 4)) == pytest.approx(float(psnr(y, x.double(), 9)), abs=1e-9)
+    assert float(shifted_psnr(y, x.double(), 6, 4)) == float(psnr(y, x.double(), 4))
+    assert float(shifted_psnr(moved, x.double(), 4, 4)) < 12  # as far as chance goes
 
 
 def ssim_by_scipy(x, y):
