@@ -132,7 +132,8 @@ class _Photo:
         found and explains the photo worse; else ``kernel`` and ``doubt``. Enlarged, photos show too little of it."""
         found = None
         if self.scale == 1 and hardly.any():
-            found = coarse_to_fine(luma(self.padded.y), kernel.shape[-1], self.sigma, self.padded.margin)
+            with torch.autocast(kernel.device.type, enabled=False):
+                found = coarse_to_fine(luma(self.padded.y.float()), kernel.shape[-1], self.sigma, self.padded.margin)
         if found is None:
             return kernel, doubt
         for value in SHAKEN:
@@ -144,7 +145,8 @@ class _Photo:
     def misfit(self, kernel: Tensor) -> Tensor:
         """Root mean square of what the restoration by a trusted ``kernel``, degraded again, leaves of the brightness, (B,)."""
         x = luma(self.restored(kernel, torch.zeros_like(self.sigma)).x.clamp(0, 1))
-        left = blur(x, kernel, shift=self.shift)[..., :: self.scale, :: self.scale] - luma(self.padded.y)
+        with torch.autocast(x.device.type, enabled=False):
+            left = blur(x, kernel, shift=self.shift)[..., :: self.scale, :: self.scale] - luma(self.padded.y)
         return self._inside(left, self.padded.margin).square().mean((1, 2, 3)).sqrt()
 
     def variation(self, kernel: Tensor) -> Tensor:

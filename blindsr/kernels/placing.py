@@ -30,7 +30,7 @@ def _moved(kernels: Tensor, middle) -> Tensor:
     moved = torch.zeros_like(kernels)
     height, width = kernels.shape[-2:]
     for kernel, place in zip(kernels[:, 0], moved[:, 0]):
-        down, right = middle(kernel.double().cpu().numpy())
+        down, right = middle(kernel.cpu().double().numpy())
         rows, cols = slice(max(down, 0), height + min(down, 0)), slice(max(right, 0), width + min(right, 0))
         to_rows, to_cols = slice(max(-down, 0), height + min(-down, 0)), slice(max(-right, 0), width + min(-right, 0))
         place[to_rows, to_cols] = kernel[rows, cols]

@@ -24,7 +24,7 @@ class Blind(Method):
     needs_model = True
 
     def fingerprint(self) -> str:
-        return "refined"  # earlier versions stopped after the loops
+        return "refined, coarse to fine"  # earlier versions stopped after the loops, or never sought camera shake
 
     def check(self, model: AlternatingSR | None) -> None:
         if not model.blind:
