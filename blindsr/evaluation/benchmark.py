@@ -179,7 +179,8 @@ class Benchmark:
     def about(self) -> dict[str, Any]:
         """What ``protocol.json`` holds: enough to read the cells by, and to make the tables again."""
         order, protocol = self.order, self.protocol
-        planned = [s for s in protocol.settings if not order.scales or s.scale in order.scales]
+        scales = {s.scale for s in self.specs}
+        planned = [s for s in protocol.settings if s.scale in scales]
         settings = () if protocol.given else planned
         kernels = {s.scale: {k.name: k.array.tolist() for k in kernels_of(s, order.data)} for s in settings}
         return {

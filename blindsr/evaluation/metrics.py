@@ -28,8 +28,7 @@ def shifted_psnr(x: Tensor, reference: Tensor, reach: int, border: int = 0) -> T
     judged so (Levin et al., "Understanding and evaluating blind deconvolution algorithms", CVPR 2009)."""
     size = (x.shape[-2], x.shape[-1])
     reach = min(reach, (min(size) - 2 * border - 1) // 4)
-    crossed = torch.fft.irfft2((torch.fft.rfft2(x).conj() * torch.fft.rfft2(reference)).sum((0, 1)), s=size)
-    near = crossed.roll((reach, reach), (-2, -1))[: 2 * reach + 1, : 2 * reach + 1]
+    near = crossed(x, reference, size).sum((0, 1)).roll((reach, reach), (-2, -1))[: 2 * reach + 1, : 2 * reach + 1]
     down, right = (i - reach for i in divmod(int(near.argmax()), 2 * reach + 1))
     return psnr(x.roll((down, right), (-2, -1)), reference, border + max(abs(down), abs(right)))
 
@@ -66,8 +65,13 @@ def luma_bt601(x: Tensor) -> Tensor:
     return ((x * weights).sum(1, keepdim=True) + 16) / 255
 
 
+def crossed(x: Tensor, reference: Tensor, size: tuple[int, int]) -> Tensor:
+    """Σₙ x(n) · reference(n + d) for every shift d, (…, H, W): circular on ``size`` (H, W), to which zeros fill both up."""
+    spectra = [torch.fft.rfft2(t, s=size) for t in (x, reference)]
+    return torch.fft.irfft2(spectra[0].conj() * spectra[1], s=size)
+
+
 def kernel_correlation(k: Tensor, reference: Tensor) -> Tensor:
     """Largest normalised cross-correlation over all whole-pixel shifts, (B,) in [0, 1] (Hu & Yang, ECCV 2012)."""
-    size = (2 * k.shape[-2], 2 * k.shape[-1])
-    crossed = torch.fft.irfft2(torch.fft.rfft2(k, s=size).conj() * torch.fft.rfft2(reference, s=size), s=size)
-    return crossed.flatten(1).amax(1) / (k.flatten(1).norm(dim=1) * reference.flatten(1).norm(dim=1))
+    products = crossed(k, reference, (2 * k.shape[-2], 2 * k.shape[-1]))
+    return products.flatten(1).amax(1) / (k.flatten(1).norm(dim=1) * reference.flatten(1).norm(dim=1))

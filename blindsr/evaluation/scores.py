@@ -6,13 +6,12 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from blindsr.evaluation.cases import Case
 from blindsr.evaluation.methods.base import Result
-from blindsr.evaluation.metrics import kernel_correlation, luma_bt601, psnr, shifted_psnr, ssim
+from blindsr.evaluation.metrics import crossed, kernel_correlation, luma_bt601, psnr, shifted_psnr, ssim
 from blindsr.evaluation.niqe import niqe
 from blindsr.evaluation.protocol import Protocol
 from blindsr.interfaces import BlindSRError
@@ -46,10 +45,11 @@ def score(case: Case, result: Result, protocol: Protocol) -> dict[str, float]:
     if {"psnr", "ssim"} & set(protocol.metrics):
         pair = [luma_bt601(t) if protocol.colour == "y" else t for t in (x, case.x)]
         if "psnr" in protocol.metrics:
-            figures["psnr"] = float(psnr(*(t.double() for t in pair), border))
+            exact = [t.double() for t in pair]
+            figures["psnr"] = float(psnr(*exact, border))
             if result.kernel is not None:
                 reach = max(result.kernel.shape) // 2
-                figures["aligned_psnr"] = float(shifted_psnr(*(t.double() for t in pair), reach, border))
+                figures["aligned_psnr"] = float(shifted_psnr(*exact, reach, border))
         if "ssim" in protocol.metrics:
             figures["ssim"] = float(ssim(*pair, border))
     for name in protocol.metrics:
@@ -85,11 +85,10 @@ def _of_blur(case: Case, result: Result, x: Tensor) -> dict[str, float]:
 
 def aligned_psnr(k: Tensor, reference: Tensor) -> float:
     """PSNR in dB of a kernel (1, 1, h, w) at the shift by whole pixels that serves it best; peak: the reference's."""
-    size = (2 * k.shape[-2], 2 * k.shape[-1])
-    spectra = [torch.fft.rfft2(t.double(), s=size) for t in (k, reference)]
-    crossed = torch.fft.irfft2(spectra[0].conj() * spectra[1], s=size).amax()
-    error = (k.double().square().sum() + reference.double().square().sum() - 2 * crossed).clamp(min=1e-12)
-    return float(10 * (reference.double().amax().square() * k.shape[-2] * k.shape[-1] / error).log10())
+    k, reference = k.double(), reference.double()
+    product = crossed(k, reference, (2 * k.shape[-2], 2 * k.shape[-1])).amax()
+    error = (k.square().sum() + reference.square().sum() - 2 * product).clamp(min=1e-12)
+    return float(10 * (reference.amax().square() * k.shape[-2] * k.shape[-1] / error).log10())
 
 
 def _same_size(*kernels: Tensor) -> list[Tensor]:

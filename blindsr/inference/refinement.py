@@ -40,6 +40,7 @@ from blindsr.kernels.placing import on_box
 from blindsr.ops.edges import l0_smooth
 from blindsr.ops.filtering import LUMA_NOISE, blur, luma
 from blindsr.ops.least_squares import kernel_least_squares, likely, non_negative
+from blindsr.ops.resize import decimate
 
 # Chosen on photos held back from training, with kernels inside and outside the training family (docs/training.md).
 ROUNDS = {1: 1, 2: 3, 3: 3, 4: 3}  # by scale
@@ -133,7 +134,7 @@ class _Photo:
         found = None
         if self.scale == 1 and hardly.any():
             with torch.autocast(kernel.device.type, enabled=False):
-                found = coarse_to_fine(luma(self.padded.y.float()), kernel.shape[-1], self.sigma, self.padded.margin)
+                found = coarse_to_fine(luma(self.padded.y), kernel.shape[-1], self.sigma, self.padded.margin)
         if found is None:
             return kernel, doubt
         for value in SHAKEN:
@@ -146,7 +147,7 @@ class _Photo:
         """Root mean square of what the restoration by a trusted ``kernel``, degraded again, leaves of the brightness, (B,)."""
         x = luma(self.restored(kernel, torch.zeros_like(self.sigma)).x.clamp(0, 1))
         with torch.autocast(x.device.type, enabled=False):
-            left = blur(x, kernel, shift=self.shift)[..., :: self.scale, :: self.scale] - luma(self.padded.y)
+            left = decimate(blur(x, kernel, shift=self.shift), self.scale) - luma(self.padded.y)
         return self._inside(left, self.padded.margin).square().mean((1, 2, 3)).sqrt()
 
     def variation(self, kernel: Tensor) -> Tensor:

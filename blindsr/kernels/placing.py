@@ -4,10 +4,12 @@ without knowing where it belongs is put where kernels usually are."""
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.ndimage import label
+import torch.nn.functional as F
+from scipy.ndimage import center_of_mass, label
 from torch import Tensor
 
 WEAK = 0.05  # of the largest tap: weaker ones belong to no path
@@ -25,35 +27,24 @@ def on_box(kernels: Tensor) -> Tensor:
     return _moved(kernels, _box_middle)
 
 
-def _moved(kernels: Tensor, middle) -> Tensor:
+def _moved(kernels: Tensor, middle: Callable[[np.ndarray], tuple[int, int]]) -> Tensor:
     """What leaves the square is lost, and the sum restored."""
-    moved = torch.zeros_like(kernels)
-    height, width = kernels.shape[-2:]
-    for kernel, place in zip(kernels[:, 0], moved[:, 0]):
-        down, right = middle(kernel.cpu().double().numpy())
-        rows, cols = slice(max(down, 0), height + min(down, 0)), slice(max(right, 0), width + min(right, 0))
-        to_rows, to_cols = slice(max(-down, 0), height + min(-down, 0)), slice(max(-right, 0), width + min(-right, 0))
-        place[to_rows, to_cols] = kernel[rows, cols]
+    moves = [middle(kernel.cpu().double().numpy()) for kernel in kernels[:, 0]]
+    moved = torch.stack([F.pad(k, (-right, right, -down, down)) for k, (down, right) in zip(kernels, moves)])
     return moved / moved.sum((-2, -1), keepdim=True)
 
 
 def _centroid(kernel: np.ndarray) -> tuple[int, int]:
-    return tuple(round(c) for c in _moments(kernel))
+    """From the middle."""
+    return tuple(round(at) - length // 2 for at, length in zip(center_of_mass(kernel), kernel.shape))
 
 
 def _box_middle(kernel: np.ndarray) -> tuple[int, int]:
-    """Of the heaviest piece of what hangs together."""
+    """From the middle; of the heaviest piece of what hangs together."""
     pieces, count = label(kernel > WEAK * kernel.max(), np.ones((3, 3)))
     heaviest = 1 + int(np.argmax([kernel[pieces == i].sum() for i in range(1, count + 1)]))
     middles = []
-    for places, length, centroid in zip(np.nonzero(pieces == heaviest), kernel.shape, _moments(kernel)):
-        middle = (places.min() + places.max()) / 2 - length // 2
-        middles.append(math.floor(middle) if centroid < middle else math.ceil(middle))
+    for places, length, centroid in zip(np.nonzero(pieces == heaviest), kernel.shape, center_of_mass(kernel)):
+        middle = (places.min() + places.max()) / 2
+        middles.append((math.floor(middle) if centroid < middle else math.ceil(middle)) - length // 2)
     return tuple(middles)
-
-
-def _moments(kernel: np.ndarray) -> tuple[float, float]:
-    """The centroid, from the middle."""
-    height, width = kernel.shape
-    rows, cols = np.arange(height) - height // 2, np.arange(width) - width // 2
-    return (kernel.sum(1) * rows).sum() / kernel.sum(), (kernel.sum(0) * cols).sum() / kernel.sum()
