@@ -115,6 +115,7 @@ class AlternatingSR(nn.Module):
         finish: bool = True,
         doubt: Tensor | None = None,
         learn_all: bool = True,
+        least_sigma: float = 0.0,
     ) -> Restoration:
         """Restore ``y`` (B, 3, H, W), blurred circularly and decimated on the corner grid.
 
@@ -124,7 +125,8 @@ class AlternatingSR(nn.Module):
         that many high-resolution pixels (centre grid).
         ``first`` is the first estimate where it was made elsewhere, from a larger piece of the photo, say.
         Without ``finish`` the last restoration is left out (its x is None): enough to train estimators. Without
-        ``learn_all`` no gradient flows through the restorations before the last.
+        ``learn_all`` no gradient flows through the restorations before the last. ``least_sigma`` in [0, 1] is a noise
+        level that is known to be there, of rounding, say: less is taken for it.
         Where the restorer uses no kernel, ``y`` and ``scale`` are all that counts, and the one iterate has x alone.
 
         Raises BlindSRError when the model is asked for what it cannot estimate, given a kernel that it does not
@@ -137,6 +139,7 @@ class AlternatingSR(nn.Module):
         if k is not None:
             if sigma is None:
                 sigma = (first or self.first_estimate(y, scale)).sigma
+            sigma = sigma.clamp_min(least_sigma)
             x = self.restorer(y, k, sigma, scale, shift=shift, doubt=self.told(doubt))
             return Restoration((Iterate(x, k, None, sigma, doubt),))
         estimate = first or self.first_estimate(y, scale)
@@ -147,7 +150,7 @@ class AlternatingSR(nn.Module):
             if iterates and self.estimator is not None:
                 estimate = self.correct(x, y, scale, estimate, shift)
             kernel = estimate.kernel
-            level = estimate.sigma if sigma is None else sigma
+            level = (estimate.sigma if sigma is None else sigma).clamp_min(least_sigma)
             used = kernel.detach() if self.config.detach in ("estimate", "both") else kernel
             doubt = self.told(estimate.doubt)
             x0 = x if self.config.schedule == "warm" else None

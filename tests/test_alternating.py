@@ -76,7 +76,7 @@ def test_kernels_are_always_valid(y):
 def test_given_sigma_stays(y):
     sigma = torch.tensor([0.01, 0.1])
     result = make()(y, 2, sigma=sigma)
-    assert all(i.sigma is sigma for i in result.iterates)
+    assert all(torch.equal(i.sigma, sigma) for i in result.iterates)
 
 
 def test_given_kernel_is_non_blind(y):
@@ -219,3 +219,16 @@ def test_earlier_pictures_learn_only_where_asked(y, learn_all):
     iterates = model(y, 2, learn_all=learn_all).iterates
     assert iterates[0].x.requires_grad == learn_all and iterates[1].x.requires_grad
     assert iterates[0].kernel.requires_grad and iterates[1].kernel.requires_grad
+
+
+def test_noise_that_is_known_to_be_there(y):
+    """Less is taken for it, whether it was given or estimated; more stays as it is."""
+    model, k = make(), torch.full((2, 1, 9, 9), 1 / 81)
+    given = torch.tensor([0.0, 0.5])
+    told = model(y, 2, k, given, least_sigma=0.1)
+    assert told.iterates[0].sigma.tolist() == pytest.approx([0.1, 0.5])
+    assert torch.equal(told.x, model(y, 2, k, torch.tensor([0.1, 0.5])).x)
+    assert not torch.allclose(told.x, model(y, 2, k, given).x)
+    free = model(y, 2)
+    least = max(float(i.sigma.detach().max()) for i in free.iterates) + 0.1
+    assert all(bool((i.sigma == torch.tensor(least)).all()) for i in model(y, 2, least_sigma=least).iterates)

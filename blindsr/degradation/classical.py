@@ -1,12 +1,12 @@
 """The classical degradation  y = (x ⊗ k)↓s + n  on the corner grid: for batches and for files.
 
 Blur is a true convolution, circular; decimation keeps the upper-left pixel; the noise is white and
-Gaussian. What is drawn is a kernel and a noise level.
+Gaussian. What is drawn is a kernel, a noise level, and whether the sample is rounded to 8 bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blindsr import registry
+from blindsr import images, registry
 from blindsr.interfaces import Batch, Degradation, Degraded
 from blindsr.ops.filtering import blur
 from blindsr.ops.resize import decimate
+
+
+def round_to_8_bits(y: Tensor) -> Tensor:
+    """What a file of 8 bits keeps of ``y``: whole levels from 0 to 1."""
+    return (y.clamp(0, 1) * 255).round() / 255
 
 
 def degrade(x: Tensor, k: Tensor, scale: int, noise: Tensor | None = None) -> Tensor:
@@ -27,48 +32,77 @@ def degrade(x: Tensor, k: Tensor, scale: int, noise: Tensor | None = None) -> Te
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """What makes a batch: kernels ``k`` (B, 1, h, w), the standard deviation of the ``noise`` (B,) in [0, 1], and which
+    samples are ``rounded`` to 8 bits (B,)."""
+
+    k: Tensor
+    noise: Tensor
+    rounded: Tensor
+
+    @property
+    def sigma(self) -> Tensor:
+        """(B,) in [0, 1]: the noise and the error of rounding."""
+        return torch.hypot(self.noise, self.rounded * images.rounding_noise(np.uint8))
+
+    def to(self, device: torch.device) -> Drawn:
+        """The same on ``device``."""
+        return Drawn(*(t.to(device, non_blocking=True) for t in (self.k, self.noise, self.rounded)))
+
+    def apply(self, x: Tensor, scale: int, normal: Callable[[torch.Size], Tensor]) -> Tensor:
+        """Degrade ``x`` (B, C, H, W); ``normal`` draws numbers of mean 0 and variance 1 in a shape."""
+        y = degrade(x, self.k, scale)
+        y = y + normal(y.shape) * self.noise[:, None, None, None]
+        return torch.where(self.rounded[:, None, None, None], round_to_8_bits(y), y)
+
+
+@dataclass(frozen=True)
 class ClassicalConfig:
     """``sigma_255`` is the range of the noise level on the 0–255 scale, drawn uniformly; a ``noiseless``
-    share of the samples gets none, so that σ = 0 is learned well too."""
+    share of the samples gets none, so that σ = 0 is learned well too. A share ``rounded`` of all is rounded to 8 bits, as
+    in files, and what it is told of its noise holds the error of that: √(σ² + 1/12) on the 0–255 scale."""
 
     kernels: Any = field(metadata={"parse": registry.parse_component("kernels")})
     sigma_255: tuple[float, float] = (0.0, 25.0)
     noiseless: float = 0.3
+    rounded: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.sigma_255[0] <= self.sigma_255[1] <= 255:
             raise ValueError("sigma_255 must be an ascending pair within 0 and 255")
-        if not 0 <= self.noiseless <= 1:
-            raise ValueError("noiseless is a share between 0 and 1")
+        if not (0 <= self.noiseless <= 1 and 0 <= self.rounded <= 1):
+            raise ValueError("noiseless and rounded are shares between 0 and 1")
 
 
 @registry.register("degradation", "classical", ClassicalConfig)
 class Classical(Degradation):
-    """Draws kernels and noise levels, and applies them."""
+    """Draws kernels, noise levels and rounding, and applies them."""
 
     def __init__(self, config: ClassicalConfig):
         self.config = config
         self.kernels = registry.build(config.kernels)
         self.kernel_size = self.kernels.size
 
-    def draw(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """``n`` kernels (n, h, w) and noise levels (n,) in [0, 1], float32."""
+    def draw(self, n: int, rng: np.random.Generator) -> Drawn:
+        """What ``n`` samples get."""
         low, high = self.config.sigma_255
-        sigma = rng.uniform(low, high, n) / 255
-        sigma[rng.random(n) < self.config.noiseless] = 0
-        return self.kernels.sample(n, rng).astype(np.float32), sigma.astype(np.float32)
+        noise = rng.uniform(low, high, n) / 255
+        noise[rng.random(n) < self.config.noiseless] = 0
+        k = self.kernels.sample(n, rng).astype(np.float32)
+        rounded = rng.random(n) < self.config.rounded if self.config.rounded else np.zeros(n, bool)
+        return Drawn(torch.from_numpy(k)[:, None], torch.from_numpy(noise.astype(np.float32)), torch.from_numpy(rounded))
 
-    def batch(self, x: Tensor, scale: int, rng: np.random.Generator) -> Batch:
-        """Degrade ``x`` (B, C, H, W), circularly: nothing is lost at the borders."""
-        kernels, sigma = (torch.from_numpy(a) for a in self.draw(len(x), rng))
-        k = kernels[:, None]
-        return Batch(x, self.apply(x, k, sigma, scale, rng), k, sigma, scale)
+    def batch(self, x: Tensor, scale: int, rng: np.random.Generator, around: Tensor | None = None) -> Batch:
+        """Degrade ``x`` (B, C, H, W), circularly: nothing is lost at the borders. What lies ``around`` it (B, C, H', W') is
+        degraded alike and becomes the ``context``."""
 
-    def apply(self, x: Tensor, k: Tensor, sigma: Tensor, scale: int, rng: np.random.Generator) -> Tensor:
-        """Degrade ``x`` (B, C, H, W) by given kernels (B, 1, h, w) and noise levels (B,); ``rng`` draws the noise."""
-        y = degrade(x, k, scale)
-        noise = torch.from_numpy(rng.standard_normal(y.shape, dtype=np.float32))
-        return y + noise * sigma[:, None, None, None]
+        def normal(shape: torch.Size) -> Tensor:
+            return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+
+        drawn = self.draw(len(x), rng)
+        context = None if around is None else drawn.apply(around, scale, normal)
+        y = drawn.apply(x, scale, normal)
+        return Batch(x, y, drawn.k, drawn.sigma, scale, context=context)
 
     def __call__(self, hr: np.ndarray, scale: int, rng: np.random.Generator) -> Degraded:
         """One sample from ``hr`` (H, W, C) float32 in [0, 1], cropped to a multiple of the scale.

@@ -63,7 +63,8 @@ class CaseSpec:
 class Case:
     """What a method gets. ``y`` (1, 3, h, w) float32; ``x`` (1, 3, s·h, s·w), the truth, or None; ``k`` (1, 1, kh, kw),
     the kernel to tell a model on the corner grid (it holds the offset of a centre grid), or None; ``sigma`` (1,) in
-    [0, 1]; ``others`` are the other kernels of the protocol; ``circular`` says that the blur wrapped around."""
+    [0, 1]; ``others`` are the other kernels of the protocol; ``circular`` says that the blur wrapped around; ``rounding``
+    is the noise level, in [0, 1], of what was rounded to whole levels."""
 
     spec: CaseSpec
     y: Tensor
@@ -73,6 +74,7 @@ class Case:
     grid: Grid
     circular: bool
     others: tuple[Tensor, ...] = ()
+    rounding: float = 0.0
     note: str = field(default="", compare=False)
 
     @property
@@ -110,6 +112,7 @@ def make_case(spec: CaseSpec, protocol: Protocol) -> Case:
         protocol.grid,
         protocol.boundary == "wrap",
         tuple(map(_kernel, others)),
+        images.rounding_noise(np.uint8) if protocol.rounds else 0.0,
         note,
     )
 
@@ -127,7 +130,8 @@ def _given_case(spec: CaseSpec, protocol: Protocol, hr: np.ndarray | None, note:
         k = _kernel(_centred(k, grid_shift(protocol.grid, spec.scale)) if protocol.centre_kernels else k)
     x = None if hr is None else _image(images.to_float(hr))
     notes = "; ".join(filter(None, (note, note_lr)))
-    return Case(spec, _image(images.to_float(lr)), x, k, torch.zeros(1), protocol.grid, False, note=notes)
+    rounding = images.rounding_noise(lr.dtype)
+    return Case(spec, _image(images.to_float(lr)), x, k, torch.zeros(1), protocol.grid, False, (), rounding, notes)
 
 
 def _centred(k: np.ndarray, shift: float) -> np.ndarray:

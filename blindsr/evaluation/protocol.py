@@ -174,6 +174,11 @@ class Protocol:
         """Whether every photo has a true kernel."""
         return all(s.kernels or not s.lr for s in self.sets)
 
+    @property
+    def rounds(self) -> bool:
+        """Whether low-resolution photos that are made here hold whole levels of 8 bits, but for their noise."""
+        return self.round_lr or (self.blur == "uint8" and self.decimation == "corner")
+
     def multiple(self, scale: int) -> int:
         """What the sides of a sharp photo are a multiple of, after the crop."""
         return math.lcm(scale, 8) if self.crop == "lcm8" else scale
@@ -199,6 +204,8 @@ class Protocol:
             told = "the kernel " + ", ".join(f"{s.told} at ×{s.scale}" for s in self.settings if s.told)
         if self.knows_kernel:
             parts.append(f"Non-blind methods are told {told} and σ; blind ones nothing.")
+        if self.rounds or self.given:
+            parts.append("The model takes rounding to whole levels for noise: σ is at least 0.29 with 8 bits.")
         rounding = "rounded to 8 bits" if self.round_result else "clipped and not rounded"
         if self.has_truth:
             space = "RGB" if self.colour == "rgb" else "the Y channel (BT.601, 16–235)"

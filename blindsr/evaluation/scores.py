@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import Any
 
@@ -79,7 +80,7 @@ def _of_blur(case: Case, result: Result, x: Tensor) -> dict[str, float]:
     if result.doubt is not None:
         figures["kernel_risk"] = result.doubt / case.scale
     if result.sigma is not None and case.k is not None:
-        figures["sigma_error_255"] = 255 * abs(result.sigma - float(case.sigma))
+        figures["sigma_error_255"] = 255 * abs(result.sigma - math.hypot(float(case.sigma), case.rounding))
     return figures
 
 

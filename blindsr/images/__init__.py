@@ -288,6 +288,12 @@ def from_float(array: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     return np.rint(np.clip(scaled, 0, largest, out=scaled), out=scaled).astype(dtype)
 
 
+def rounding_noise(dtype: np.dtype | type) -> float:
+    """Standard deviation, in [0, 1], of the error that rounding to the whole levels of ``dtype`` makes: a twelfth of a level,
+    under the root."""
+    return 1 / (_largest(np.dtype(dtype)) * 12**0.5)
+
+
 def _largest(dtype: np.dtype) -> int:
     if dtype not in (np.uint8, np.uint16):
         raise ImageError(f"pixels are uint8 or uint16, not {dtype}; convert them first")

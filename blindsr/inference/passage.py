@@ -42,7 +42,7 @@ class Passage:
     ):
         self.model, self.device = model, device
         self.photo, self.scale, self.blur, self.boundary = photo, scale, blur, boundary
-        self.refines = refines
+        self.refines, self.rounding = refines, images.rounding_noise(photo.pixels.dtype)
         self.multiple = getattr(getattr(model.restorer, "prior", None), "multiple", 1)
         self.tiles = 0
         self.field: KernelField | None = None
@@ -97,7 +97,9 @@ class Passage:
     def _found(self, y: Tensor, boundary: Boundary, first: Estimate) -> Restoration:
         """The blind restoration of a window ``y``, for the sake of its kernel; refined where that is asked for."""
         padded, blur = self._padded(y, boundary), self.blur
-        found = self.model(padded.y, self.scale, None, blur.sigma, blur.shift, first, finish=self.refines)
+        found = self.model(
+            padded.y, self.scale, None, blur.sigma, blur.shift, first, self.refines, least_sigma=self.rounding
+        )
         if self.refines:
             found = refine(self.model, padded, self.scale, found, blur.shift)
         return found
@@ -213,7 +215,9 @@ class Passage:
         kernel, sigma, doubt = self._told(windows)
         if kernel is not None and self.boundary == "reflect" and any(map(self._at_border, windows)):
             padded = surround(padded, kernel, sigma, self.scale, self.blur.shift)
-        result = self.model(padded.y, self.scale, kernel, sigma, self.blur.shift, first, doubt=doubt)
+        result = self.model(
+            padded.y, self.scale, kernel, sigma, self.blur.shift, first, doubt=doubt, least_sigma=self.rounding
+        )
         self.blur = self.blur.found(result)
         x = padded.crop(result.x, self.scale)
         if self.photo.pixels.shape[2] == 1:

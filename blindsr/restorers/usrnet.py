@@ -23,15 +23,19 @@ from blindsr.restorers.doubtful import Changes, Doubting, gate
 from blindsr.restorers.resunet import ResUNet
 
 ALPHA_FLOOR = 1e-6
+SMALL_SIGMA = 0.1 / 255  # on the logarithmic scale of noise levels, what is nearly none
 SMALL_DOUBT = 0.02  # the networks see doubts on a logarithmic scale from here: what is nearly sure is not quite sure
 
 
 class HyperNet(nn.Module):
-    """H: (sigma, scale), or (sigma, scale, doubt), -> alpha and beta of every iteration, all positive."""
+    """H: (sigma, scale), or (sigma, scale, doubt), -> alpha and beta of every iteration, all positive.
 
-    def __init__(self, n_iterations: int, hidden: int, settings: int = 2):
+    As published it takes σ in [0, 1] as it is and its answers go through softplus. Noise levels below 1 of 255 are then
+    all one to it, and an α of 0.001 hardly moves. ``logarithmic`` is for both: log(1 + σ/σ₀) goes in, exp comes out."""
+
+    def __init__(self, n_iterations: int, hidden: int, settings: int = 2, logarithmic: bool = False):
         super().__init__()
-        self.n_iterations = n_iterations
+        self.n_iterations, self.logarithmic = n_iterations, logarithmic
         self.mlp = nn.Sequential(
             nn.Linear(settings, hidden),
             nn.ReLU(),
@@ -45,17 +49,21 @@ class HyperNet(nn.Module):
         last = self.mlp[-1]
         last.weight.data.mul_(0.1)
         for part, value in ((slice(None, self.n_iterations), alpha), (slice(self.n_iterations, None), beta)):
-            last.bias.data[part] = torch.tensor(value).expm1().log()  # the inverse of softplus
+            value = torch.tensor(value)
+            last.bias.data[part] = value.log() if self.logarithmic else value.expm1().log()  # the inverse of softplus
 
     def forward(self, settings: Tensor) -> Tensor:
         """settings (B, 2 or 3) -> (B, 2 K): alpha of every iteration, then beta."""
-        return F.softplus(self.mlp(settings)) + ALPHA_FLOOR
+        if not self.logarithmic:
+            return F.softplus(self.mlp(settings)) + ALPHA_FLOOR
+        sigma, others = settings[:, :1], settings[:, 1:]
+        return self.mlp(torch.cat([torch.log1p(sigma / SMALL_SIGMA) / 4, others], dim=1)).exp() + ALPHA_FLOOR
 
 
 @dataclass(frozen=True)
 class USRNetConfig:
     """The defaults are the published full-size model: 17,016,016 parameters. With ``fold`` 2 the prior works on blocks of
-    2×2 pixels (:mod:`blindsr.restorers.resunet`).
+    2×2 pixels (:mod:`blindsr.restorers.resunet`). ``logarithmic``: the scales of H (:class:`HyperNet`).
 
     With a ``doubt_rank`` above 0 the restorer is also told how wrong its kernel may be: one more input of H and one
     more channel of the prior, and changes of that rank for the weights of both (:mod:`blindsr.restorers.doubtful`).
@@ -66,6 +74,7 @@ class USRNetConfig:
     hidden: int = 64
     doubt_rank: int = 0
     fold: int = 1
+    logarithmic: bool = False
 
     def __post_init__(self) -> None:
         if self.fold < 1 or self.channels[0] < 3 * self.fold**2:
@@ -83,7 +92,7 @@ class USRNet(Restorer):
         self.n_iterations = config.n_iterations
         self.doubts = config.doubt_rank > 0
         self.prior = ResUNet(4 + self.doubts, 3, config.channels, fold=config.fold)
-        self.hyper = HyperNet(config.n_iterations, config.hidden, settings=2 + self.doubts)
+        self.hyper = HyperNet(config.n_iterations, config.hidden, 2 + self.doubts, config.logarithmic)
         self.prior.start_as_identity()
         self.hyper.start_small()
         if self.doubts:  # whoever is never told a doubt learns nothing of it: it must not stay a random influence

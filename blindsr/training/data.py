@@ -83,14 +83,12 @@ class BatchSource:
             surround = side
         lost = 2 * degradation.margin(scale) * scale
         around = self._patch(number, surround + lost, rng)[None]
-        made = degradation.batch(around, scale, rng)
         if surround == side:
-            return made
+            return degradation.batch(around, scale, rng)
         # The patch is blurred by itself: circular as the model has it, not cut from a blurred photo.
         at = (surround - side) // 2
         x = around[..., at : at + side, at : at + side].contiguous()
-        y = degradation.apply(x, made.k, made.sigma, scale, rng)
-        return replace(made, x=x, y=y, context=made.y)
+        return degradation.batch(x, scale, rng, around)
 
     def photo(self, number: int) -> int:
         """Which photo sample ``number`` shows."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from blindsr import images, registry
-from blindsr.degradation.classical import Classical, degrade
+from blindsr.degradation.classical import Classical, Drawn
 from blindsr.interfaces import Batch, BlindSRError
 from blindsr.training.data import BATCH, BatchSource
 from blindsr.training.photos import Photos
@@ -25,13 +25,12 @@ from blindsr.training.settings import DataConfig
 @dataclass(frozen=True)
 class Recipe:
     """What is drawn for a batch. ``place`` (B, 3): photo, top and left of what is cut; ``turn`` (B, 3): whether it is
-    transposed, flipped up-down, flipped left-right; ``k`` (B, 1, h, w), ``sigma`` and ``gamma`` (B,)."""
+    transposed, flipped up-down, flipped left-right; ``drawn``: its kernels and noise; ``gamma`` (B,)."""
 
     scale: int
     place: Tensor
     turn: Tensor
-    k: Tensor
-    sigma: Tensor
+    drawn: Drawn
     gamma: Tensor
     noise: int
 
@@ -53,13 +52,12 @@ class Cook:
             while min(self.sizes[photo]) < side:
                 photo = int(rng.integers(len(self.sizes)))
             place[i] = photo, *(rng.integers(length - side + 1) for length in self.sizes[photo])
-        k, sigma = self.degradation.draw(n, rng)
+        drawn = self.degradation.draw(n, rng)
         return Recipe(
             scale,
             torch.from_numpy(place),
             torch.from_numpy(rng.random((n, 3)) < 0.5),
-            torch.from_numpy(k)[:, None],
-            torch.from_numpy(sigma),
+            drawn,
             torch.from_numpy(config.draw_gamma(rng, n)),
             int(rng.integers(2**62)),
         )
@@ -100,17 +98,21 @@ class ResidentSource:
     def finish(self, recipe: Recipe) -> Batch:
         """The batch of a recipe."""
         s, config = recipe.scale, self.config
-        drawn = (recipe.place, recipe.turn, recipe.k, recipe.sigma, recipe.gamma)
-        place, turn, k, sigma, gamma = (t.to(self.device, non_blocking=True) for t in drawn)
-        noise = torch.Generator(self.device).manual_seed(recipe.noise)
+        parts = (recipe.place, recipe.turn, recipe.gamma)
+        place, turn, gamma = (t.to(self.device, non_blocking=True) for t in parts)
+        drawn, noise = recipe.drawn.to(self.device), torch.Generator(self.device).manual_seed(recipe.noise)
+
+        def normal(shape: torch.Size) -> Tensor:
+            return torch.randn(shape, generator=noise, device=self.device)
+
         surround, side = config.surround(s), config.side(s)
         around = self._cut(place, turn, surround) ** gamma[:, None, None, None]
+        made = drawn.apply(around, s, normal)
         if surround == side:
-            return Batch(around, self._degrade(around, k, sigma, s, noise), k, sigma, s)
+            return Batch(around, made, drawn.k, drawn.sigma, s)
         at = (surround - side) // 2
         x = around[..., at : at + side, at : at + side].contiguous()
-        context = self._degrade(around, k, sigma, s, noise)
-        return Batch(x, self._degrade(x, k, sigma, s, noise), k, sigma, s, context=context)
+        return Batch(x, drawn.apply(x, s, normal), drawn.k, drawn.sigma, s, context=made)
 
     def _cut(self, place: Tensor, turn: Tensor, side: int) -> Tensor:
         """(B, 3, side, side) in [0, 1]"""
@@ -122,8 +124,3 @@ class ResidentSource:
         photo, top, left = (place[:, i, None, None] for i in range(3))
         where = self.first[photo] + (top + rows) * self.width[photo] + left + cols
         return self.pixels[where].permute(0, 3, 1, 2).float() / 255
-
-    def _degrade(self, x: Tensor, k: Tensor, sigma: Tensor, scale: int, noise: torch.Generator) -> Tensor:
-        y = degrade(x, k, scale)
-        normal = torch.randn(y.shape, generator=noise, device=self.device)
-        return y + normal * sigma[:, None, None, None]

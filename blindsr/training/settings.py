@@ -121,7 +121,8 @@ class TrainConfig:
 
     A model that finds no kernel is trained with true kernels, the initial estimator alone without any restorer;
     anything else runs the alternation, and where the restorer learns it is given true kernels in a
-    ``true_kernel`` share of the steps.
+    ``true_kernel`` share of the steps. Weights whose names begin with one of ``rest`` do not learn: ``restorer.prior``
+    leaves a restorer its hyper-parameters.
     ``start_from`` lists checkpoints whose trained parts give the starting weights. With ``adversarial`` a
     discriminator learns beside the restorer. ``batch`` is that of one process. ``graphs`` records the steps of a
     restorer that learns alone as CUDA graphs, which makes those of a small network somewhat faster. ``precision`` is that
@@ -137,6 +138,7 @@ class TrainConfig:
     adversarial: AdversarialConfig | None = None
     watch: WatchConfig = WatchConfig()
     start_from: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
     true_kernel: float = 0.25
     ema: float = 0.999
     precision: Literal["auto", "fp32", "bf16"] = "auto"

@@ -29,7 +29,7 @@ from blindsr.training.objective import Objective, check_sizes
 from blindsr.training.recorded import Recorded
 from blindsr.training.resident import ResidentSource
 from blindsr.training.settings import PARTS, ScheduleConfig, TrainConfig
-from blindsr.training.start import start_from
+from blindsr.training.start import let_rest, start_from
 from blindsr.training.state import clear, keep, load_state, save_state
 from blindsr.training.watch import Watch, comparable
 
@@ -74,6 +74,7 @@ class Trainer:
             part = getattr(self.model, name)
             if part is not None:
                 part.requires_grad_(name in config.train)
+        let_rest(self.model, config.rest)
         self.model.to(self.processes.device)
         device = self.processes.device
         if device.type == "cuda" or resolve_precision(config.precision, device, bits=8) == "fp32":

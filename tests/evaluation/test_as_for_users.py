@@ -25,7 +25,7 @@ def test_as_for_users(name: str, told: bool) -> None:
     kernel = gaussian(25, 1.4, 1.0, 0.3)
     k, sigma = torch.from_numpy(kernel).float()[None, None], torch.tensor([0.01])
     spec = CaseSpec("set", "photo", None, None, None, 2, 0.0, None)
-    case = Case(spec, y, None, k, sigma, "corner", circular=False)
+    case = Case(spec, y, None, k, sigma, "corner", circular=False, rounding=images.rounding_noise(np.uint8))
     with torch.inference_mode():
         x = run_model(load_model(name, "cpu"), case, k if told else None)[-1].x
     model = BlindSR.from_pretrained(name, device="cpu", precision="fp32")

@@ -11,7 +11,8 @@ import scipy.io
 import scipy.ndimage
 from PIL import Image
 
-from blindsr.evaluation.cases import CaseSpec, make_case
+from blindsr import images
+from blindsr.evaluation.cases import CaseSpec, Kernel, make_case
 from blindsr.evaluation.protocol import load_protocol
 from blindsr.kernels.gaussian import gaussian
 
@@ -48,3 +49,23 @@ def test_a_kernel_in_its_place_stays(tmp_path):
     found = told(tmp_path, kernel)
     margin = (len(found) - len(kernel)) // 2
     np.testing.assert_allclose(found[margin:-margin, margin:-margin], kernel[::-1, ::-1], atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype, least", [(np.uint8, 0.29), (np.uint16, 0.29 / 257)])
+def test_rounding_of_given_photos(tmp_path, dtype, least):
+    pixels = np.full((8, 8, 3), 77, dtype)
+    images.write(tmp_path / "im_1.png", images.Photo(pixels))
+    spec = CaseSpec("set", "1", None, tmp_path / "im_1.png", None, 2, 0.0, None)
+    assert 255 * make_case(spec, load_protocol("dan_setting2")[1]).rounding == pytest.approx(least, rel=0.01)
+
+
+@pytest.mark.parametrize("name, least", [("usrnet_table1", 0.29), ("float_blur", 0)])
+def test_rounding_of_photos_made_here(tmp_path, name, least):
+    protocol = load_protocol(name)[1]
+    rng = np.random.default_rng(0)
+    images.write(tmp_path / "1.png", images.Photo(rng.integers(0, 256, (48, 48, 3)).astype(np.uint8)))
+    kernel = Kernel("k", gaussian(9, 1.2, 1.0, 0.3))
+    case = make_case(CaseSpec("set", "1", tmp_path / "1.png", None, None, 2, 0.0, kernel), protocol)
+    assert 255 * case.rounding == pytest.approx(least, rel=0.01) and float(case.sigma) == 0
+    levels = 255 * case.y.double()
+    assert bool(((levels - levels.round()).abs() < 1e-4).all()) == (least > 0)

@@ -638,3 +638,10 @@ def test_floats(dtype: type) -> None:
         images.from_float(np.array([np.nan]), dtype)
     with pytest.raises(ImageError, match="int64"):
         images.to_float(np.array([1]))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_rounding_noise(dtype: type) -> None:
+    exact = np.random.default_rng(0).random(100_000)
+    error = images.to_float(images.from_float(exact, dtype)) - exact
+    assert error.std() == pytest.approx(images.rounding_noise(dtype), rel=0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +64,30 @@ def test_what_is_too_much_at_once_goes_one_by_one(model: BlindSR, source, monkey
     careful = model.restore(source, 1, **options)
     assert max(seen) == 3 and careful.tiles == one.tiles and seen.count(1) == one.tiles
     assert np.array_equal(careful.image, one.image)
+
+
+@pytest.mark.parametrize("known", [{}, {"kernel": "gaussian:1.2", "sigma": 0.0}])
+def test_rounding_is_told_as_noise(known, model: BlindSR, source, monkeypatch) -> None:
+    """A file of 8 bits is never without noise, one of 16 nearly."""
+    told, forward = [], model.model.restorer.forward
+
+    def spy(y, k, sigma, *rest, **options):
+        told.append(255 * float(sigma.min()))
+        return forward(y, k, sigma, *rest, **options)
+
+    monkeypatch.setattr(model.model.restorer, "forward", spy)
+    monkeypatch.setattr(model.model, "first_estimate", noiseless(model.model.first_estimate))
+    monkeypatch.setattr(model.model, "correct", noiseless(model.model.correct))
+    model.restore(source, 2, **known)
+    assert min(told) == pytest.approx(12**-0.5, rel=1e-3)
+    told.clear()
+    model.restore(source.astype(np.uint16) * 257, 2, **known)
+    assert min(told) == pytest.approx(12**-0.5 / 257, rel=1e-3)
+
+
+def noiseless(estimate):
+    def without(*inputs):
+        found = estimate(*inputs)
+        return replace(found, sigma=torch.zeros_like(found.sigma))
+
+    return without

@@ -8,7 +8,7 @@ import torch
 
 from blindsr import checkpoints
 from blindsr.restorers.resunet import ResUNet
-from blindsr.restorers.usrnet import USRNet, USRNetConfig
+from blindsr.restorers.usrnet import HyperNet, USRNet, USRNetConfig
 
 TINY = USRNetConfig(n_iterations=6, channels=(16, 32, 64, 64), hidden=32)
 
@@ -111,3 +111,29 @@ def test_a_folded_prior_works_on_blocks_of_pixels():
 def test_a_fold_needs_its_channels():
     with pytest.raises(ValueError, match="at least 12 channels"):
         USRNetConfig(channels=(8, 16), fold=2)
+
+
+def test_logarithmic_hyper_parameters_tell_small_noise_levels_apart():
+    """As published, σ of 0 and of 0.3 make one α; on a logarithmic scale they lie as far apart as 2 and 10."""
+
+    def alphas(logarithmic: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        hyper = HyperNet(6, 32, logarithmic=logarithmic)
+        levels = torch.tensor([0.0, 0.3, 2.0, 10.0]) / 255
+        return hyper(torch.stack([levels, torch.full_like(levels, 2.0)], dim=1)).log().detach()
+
+    def apart(answers: torch.Tensor) -> float:
+        return float((answers[1] - answers[0]).norm() / (answers[3] - answers[2]).norm())
+
+    assert apart(alphas(False)) < 0.05
+    assert 0.5 < apart(alphas(True)) < 2
+
+
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_first_guess_of_the_hyper_parameters(logarithmic):
+    hyper = HyperNet(3, 16, logarithmic=logarithmic)
+    hyper.start_small()
+    hyper.mlp[-1].weight.data.zero_()
+    alpha, beta = hyper(torch.tensor([[0.05, 3.0]])).chunk(2, dim=1)
+    torch.testing.assert_close(alpha, torch.full((1, 3), 0.01), rtol=1e-3, atol=0)
+    torch.testing.assert_close(beta, torch.full((1, 3), 0.05), rtol=1e-3, atol=0)

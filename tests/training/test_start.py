@@ -1,5 +1,9 @@
 """How a run begins: weights of earlier stages, and a compiled prior that need not be."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -74,3 +78,38 @@ def test_what_is_wrong_with_the_prior_itself_is_told(photos, tmp_path, toy, monk
     trainer = Trainer(toy(photos, "usrnet_tiny", "compile=true"), tmp_path)
     with pytest.raises(RuntimeError, match="channels"):
         trainer.model.restorer.prior(torch.rand(1, 7, 16, 16))
+
+
+def test_weights_that_rest(photos, tmp_path, toy):
+    trainer = Trainer(toy(photos, "usrnet_tiny", "rest=[restorer.prior]"), tmp_path / "a")
+    before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
+    trainer.run()
+    changed = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert changed and all(name.startswith("restorer.hyper.") for name in changed)
+    with pytest.raises(BlindSRError, match="no weight is called 'restorer.piror'; did you mean 'restorer.prior'"):
+        Trainer(toy(photos, "usrnet_tiny", "rest=[restorer.piror]"), tmp_path / "b")
+    with pytest.raises(BlindSRError, match="nothing is left to learn"):
+        Trainer(toy(photos, "usrnet_tiny", "rest=[restorer]"), tmp_path / "c")
+
+
+def test_hyper_parameters_on_another_scale(photos, tmp_path, toy):
+    """Their weights would fit, and mean something else."""
+    Trainer(toy(photos, "usrnet_tiny", "model.restorer.logarithmic=false"), tmp_path / "a").save()
+    file = tmp_path / "a" / "model.safetensors"
+    with pytest.raises(BlindSRError, match="not on a logarithmic scale.*logarithmic_hyper"):
+        Trainer(toy(photos, "usrnet_tiny", "model.restorer.logarithmic=true", f"start_from=[{file}]"), tmp_path / "b")
+
+
+def test_hyper_parameters_moved_to_a_logarithmic_scale(photos, tmp_path, toy):
+    """The fit of scripts/logarithmic_hyper.py restores as the network did that it was made from."""
+    other = ("model.restorer.doubt_rank=4", "model.restorer.logarithmic=false")
+    Trainer(toy(photos, "usrnet_tiny", *other), tmp_path / "a").save()
+    old, new = tmp_path / "a" / "model.safetensors", tmp_path / "b" / "model.safetensors"
+    script = Path(__file__).parents[2] / "scripts" / "logarithmic_hyper.py"
+    subprocess.run([sys.executable, script, old, new, "--steps", "600"], check=True, capture_output=True)
+    before, after = (checkpoints.load(file).model for file in (old, new))
+    assert after.config.restorer.logarithmic and not before.config.restorer.logarithmic
+    y, k, sigma = torch.rand(2, 3, 16, 16), torch.full((2, 1, 5, 5), 0.04), torch.tensor([0.001, 0.05])
+    for doubt in (None, torch.tensor([0.02, 0.7])):
+        x, again = (model.restorer(y, k, sigma, 2, doubt=doubt) for model in (before, after))
+        assert (again - x).abs().max() < 0.02 and not torch.equal(again, x)

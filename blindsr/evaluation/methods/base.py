@@ -95,18 +95,20 @@ def run_model(
     padded = pad(case.y, case.scale, size, "circular" if case.circular else "reflect", multiple)
     if kernel is not None:
         y = surround(padded, kernel, case.sigma, case.scale).y
-        iterates = model(y, case.scale, kernel, case.sigma).iterates
+        iterates = model(y, case.scale, kernel, case.sigma, least_sigma=case.rounding).iterates
     else:  # the first estimate is made from the photo as it is: padding would bend its spectrum
         first, shift = model.first_estimate(case.y, case.scale), grid_shift(case.grid, case.scale)
         refined = pays(model) if refined is None else refined
-        iterates = model(padded.y, case.scale, shift=shift, first=first, finish=refined or not model.starts_anew).iterates
+        finish = refined or not model.starts_anew
+        result = model(padded.y, case.scale, shift=shift, first=first, finish=finish, least_sigma=case.rounding)
         if refined:
-            iterates = refine(model, padded, case.scale, Restoration(iterates), shift).iterates
+            result = refine(model, padded, case.scale, result, shift)
         elif model.starts_anew:
-            *before, last = iterates
+            *before, last = result.iterates
             y = surround(padded, last.kernel, last.sigma, case.scale, shift).y
             answer = model(y, case.scale, last.kernel, last.sigma, shift, doubt=last.doubt)
-            iterates = [*before, *answer.iterates]
+            result = Restoration((*before, *answer.iterates))
+        iterates = result.iterates
     return [Iterate(padded.crop(i.x, case.scale), i.kernel, i.code, i.sigma, i.doubt) for i in iterates]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from blindsr.alternating import AlternatingSR
 from blindsr.evaluation.cases import Case
@@ -33,6 +33,7 @@ class Published(Method):
         return weights_fingerprint(str(check_path("published", self.config.path)))
 
     def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
+        case = replace(case, rounding=0.0)  # it is told what is published, and nothing of rounding
         return [Result(run_model(self._model(str(case.y.device)), case, case.k)[-1].x)]
 
     def _model(self, device: str) -> AlternatingSR:
