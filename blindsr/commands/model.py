@@ -16,7 +16,7 @@ def load_model(arguments: argparse.Namespace) -> BlindSR:
     """The model of ``--model`` on ``--device``, with ``--threads`` set; each process of a machine on its own GPU."""
     import torch
 
-    from blindsr.commands.processes import local_rank
+    from blindsr.processes import local_rank
     from blindsr.inference.facade import BlindSR
 
     if arguments.threads:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from functools import cached_property
@@ -27,6 +26,7 @@ from blindsr.evaluation.order import Order
 from blindsr.evaluation.scores import check_metrics
 from blindsr.evaluation.worker import Task, run_tasks
 from blindsr.interfaces import BlindSRError
+from blindsr.processes import rank_and_world
 
 # What of a protocol moves no number of a cell: it may change between two runs.
 BESIDE = (
@@ -48,9 +48,7 @@ class Benchmark:
 
     def __init__(self, order: Order):
         self.order, self.protocol = order, order.protocol
-        self.rank, self.world = (
-            int(os.environ.get(name, default)) for name, default in (("RANK", 0), ("WORLD_SIZE", 1))
-        )
+        self.rank, self.world = rank_and_world()
         self.methods: list[Method] = [registry.build(config) for config in order.methods]
         labels = [method.label for method in self.methods]
         if double := {label for label in labels if labels.count(label) > 1}:
@@ -83,7 +81,9 @@ class Benchmark:
         methods = {}
         for method in self.methods:
             weights = weights_fingerprint(order.model) if method.needs_model else ""
-            parts = [registry.as_mapping(method.config), method.fingerprint(), weights, order.precision]
+            parts = [method.options(), method.fingerprint(), weights, order.precision]
+            if method.needs_model and (self.protocol.rounds or self.protocol.given):
+                parts.append("rounding told")  # earlier versions told models no more than the protocol's σ
             methods[method.label] = method.needs_others, parts
         digests: dict[Path | None, str] = {None: ""}
         found = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from blindsr.evaluation.methods.base import Result, load_model
 from blindsr.evaluation.order import Order
 from blindsr.evaluation.scores import as_uint8, score
 from blindsr.inference.machine import choose_device, keep_freed_memory
+from blindsr.processes import local_rank
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Worker:
     def __init__(self, order: Order):
         self.order = order
         device = order.device
-        if device is None and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
-            device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+        if device is None and local_rank() is not None and torch.cuda.is_available():
+            device = f"cuda:{local_rank() % torch.cuda.device_count()}"
         self.device = choose_device(device)
         keep_freed_memory(self.device)  # two processes beside each other are 1.4 times as fast so
 

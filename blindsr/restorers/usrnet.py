@@ -77,8 +77,10 @@ class USRNetConfig:
     logarithmic: bool = False
 
     def __post_init__(self) -> None:
-        if self.fold < 1 or self.channels[0] < 3 * self.fold**2:
-            raise ValueError(f"fold {self.fold} needs at least {3 * max(self.fold, 1) ** 2} channels in the first layer")
+        if self.fold < 1:
+            raise ValueError("fold must be at least 1")
+        if self.channels[0] < 3 * self.fold**2:
+            raise ValueError(f"fold {self.fold} needs at least {3 * self.fold**2} channels in the first layer")
         if self.doubt_rank < 0:
             raise ValueError("doubt_rank may not be negative")
 

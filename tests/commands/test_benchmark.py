@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from blindsr import checkpoints, registry
 from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.cli import main
 from blindsr.evaluation.jsonl import read_lines
+from blindsr.evaluation.methods.base import load_model, weights_fingerprint
 from blindsr.evaluation.protocol import load_protocol
 from blindsr.kernels.gaussian import gaussian
 from blindsr.restorers.usrnet import USRNetConfig
@@ -398,3 +400,35 @@ def test_a_protocol_describes_itself(capsys):
     code, said, _ = run(capsys, "usrnet_table1", "--describe")
     assert code == 0 and "truncated" in said and "s²" in said
     assert run(capsys, "usrnet_tabel2", "--describe")[2][0].endswith("did you mean 'usrnet_table2'?")
+
+
+def test_a_published_file_may_lie_elsewhere(data, toy, tmp_path, capsys, small_model):
+    """Its cells are those of its weights; another file of that name has cells of its own."""
+    out = tmp_path / "out"
+    common = (toy(), "--data", data, "--out", out, "--limit", 1, "--jobs", 1, "--method")
+    for folder in ("here", "there"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(small_model, tmp_path / folder / "theirs.safetensors")
+        assert run(capsys, *common, f"published:{tmp_path / folder / 'theirs.safetensors'}")[0] == 0
+        assert len(read_lines(out / "cells.jsonl")) == 6
+    other = checkpoints.load(small_model).model
+    other.restorer.hyper.mlp[-1].bias.data.add_(0.1)
+    checkpoints.save(tmp_path / "there" / "theirs.safetensors", other, {})
+    load_model.cache_clear()  # as in another process
+    weights_fingerprint.cache_clear()
+    assert run(capsys, *common, f"published:{tmp_path / 'there' / 'theirs.safetensors'}")[0] == 0
+    assert len(read_lines(out / "cells.jsonl")) == 12
+
+
+def test_what_is_told_of_rounding(data, toy, tmp_path, capsys, small_model):
+    """Our model is told σ 0.29 of photos of 8 bits, a published one what was published."""
+    model = checkpoints.load(small_model).model
+    torch.nn.init.constant_(model.restorer.hyper.mlp[0].weight, 100.0)  # 0.29 of 255 is much to it
+    checkpoints.save(tmp_path / "m.safetensors", model, {})
+    cells = {}
+    for blur in ("uint8", "float"):
+        common = (toy(blur=blur), "--data", data, "--out", tmp_path / blur, "--model", tmp_path / "m.safetensors")
+        assert run(capsys, *common, "--limit", 1, "--method", "oracle", f"published:{tmp_path / 'm.safetensors'}")[0] == 0
+        cells[blur] = figures(tmp_path / blur)
+    assert cells["float"]["a", "k1", 0.0, "oracle"] == cells["float"]["a", "k1", 0.0, "m"]
+    assert cells["uint8"]["a", "k1", 0.0, "oracle"] != cells["uint8"]["a", "k1", 0.0, "m"]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blindsr import checkpoints
+from blindsr import checkpoints, registry
 from blindsr.alternating import AlternatingSR
 from blindsr.evaluation.blind_table import fingerprint
 from blindsr.evaluation.cases import Case
@@ -60,6 +60,10 @@ class Method:
 
     def check(self, model: AlternatingSR | None) -> None:
         """Raise BlindSRError, before any work, where it cannot be run."""
+
+    def options(self) -> dict[str, Any]:
+        """Those of its options on which its results depend; where its files lie is none of them."""
+        return {name: value for name, value in registry.as_mapping(self.config).items() if name != "path"}
 
     def fingerprint(self) -> str:
         """What its results depend on beside its options and the model: digits that change with it."""
