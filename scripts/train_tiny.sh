@@ -1,7 +1,7 @@
 #!/bin/sh
 # Trains the shipped models from folders of sharp photos:
 #
-#     scripts/train_tiny.sh gpu PHOTOS [PHOTOS …]     # an H100 took 10 + 10 + 4 minutes for the shipped tiny
+#     scripts/train_tiny.sh gpu PHOTOS [PHOTOS …]     # an H100 took 10 + 10 + 4 minutes
 #     scripts/train_tiny.sh cpu PHOTOS [PHOTOS …]     # two cores: hours
 #
 # MINUTES="60 60 75 25" sets the length of each of the four stages, the last number that of all after it. FROM=tiny goes
