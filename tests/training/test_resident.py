@@ -45,7 +45,8 @@ def test_loader_processes_change_nothing(photos, toy):
 
 
 def test_patches_are_cut_turned_and_degraded_as_the_recipe_says(photos, toy):
-    made = source(photos, toy, "data.context=0", "data.degradation.noiseless=1.0", "data.scales=[3]")
+    plain = "data.degradation.noiseless=1.0", "data.degradation.rounded=0.0"
+    made = source(photos, toy, "data.context=0", *plain, "data.scales=[3]")
     recipe = made.prepare(0)
     upright = replace(recipe, turn=torch.zeros_like(recipe.turn))
     batch = made.finish(upright)
