@@ -17,8 +17,7 @@ from tqdm import trange
 
 from blindsr import checkpoints
 from blindsr.alternating import AlternatingSR
-from blindsr.restorers.doubtful import Doubting, gate
-from blindsr.restorers.usrnet import SMALL_DOUBT, USRNet
+from blindsr.restorers.usrnet import USRNet
 
 
 def draw(n: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -29,12 +28,7 @@ def draw(n: int) -> tuple[Tensor, Tensor, Tensor]:
 
 def answers(restorer: USRNet, sigma: Tensor, scale: Tensor, doubt: Tensor | None) -> Tensor:
     """log α and log β of every iteration, (n, 2 K)"""
-    hyper, settings = restorer.hyper, [sigma, scale]
-    if restorer.doubts:
-        settings.append(torch.zeros_like(sigma) if doubt is None else torch.log1p(doubt / SMALL_DOUBT) / 4)
-        if doubt is not None:
-            hyper = Doubting(hyper, restorer.hyper_changes, gate(doubt))
-    return hyper(torch.stack(settings, dim=1)).log()
+    return restorer.hyper_parameters(restorer.settings(sigma, scale, doubt), doubt).log()
 
 
 def logarithmic(model: AlternatingSR, steps: int) -> AlternatingSR:

@@ -16,8 +16,8 @@ def load_model(arguments: argparse.Namespace) -> BlindSR:
     """The model of ``--model`` on ``--device``, with ``--threads`` set; each process of a machine on its own GPU."""
     import torch
 
-    from blindsr.processes import local_rank
     from blindsr.inference.facade import BlindSR
+    from blindsr.processes import local_rank
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -89,9 +89,9 @@ def run(arguments: argparse.Namespace) -> int:
     from blindsr.commands.batch import Batch, check_folder
     from blindsr.commands.manifest import Manifest
     from blindsr.commands.model import load_model
-    from blindsr.processes import rank_and_world
     from blindsr.interfaces import BlindSRError
     from blindsr.kernels.files import parse_kernel
+    from blindsr.processes import rank_and_world
 
     scale, out = arguments.scale, arguments.out
     if arguments.per_tile and arguments.kernel is not None:

@@ -25,10 +25,9 @@ def round_to_8_bits(y: Tensor) -> Tensor:
     return (y.clamp(0, 1) * 255).round() / 255
 
 
-def degrade(x: Tensor, k: Tensor, scale: int, noise: Tensor | None = None) -> Tensor:
-    """``x`` (B, C, H, W) with ``k`` (B, 1, h, w) -> (B, C, ⌈H/s⌉, ⌈W/s⌉); ``noise`` is added as it is."""
-    y = decimate(blur(x, k), scale)
-    return y if noise is None else y + noise
+def degrade(x: Tensor, k: Tensor, scale: int) -> Tensor:
+    """``x`` (B, C, H, W) with ``k`` (B, 1, h, w) -> (B, C, ⌈H/s⌉, ⌈W/s⌉), without noise."""
+    return decimate(blur(x, k), scale)
 
 
 @dataclass(frozen=True)

@@ -123,19 +123,30 @@ class USRNet(Restorer):
         x = nearest_enlarge(y, scale) if x0 is None else x0
         with torch.autocast(y.device.type, enabled=False):
             data_step = DataStep(k, scale, (x.shape[-2], x.shape[-1]), shift)
-            settings = [sigma, torch.full_like(sigma, scale)]
-            prior, hyper = self.prior, self.hyper
-            if self.doubts:
-                settings.append(torch.zeros_like(sigma) if doubt is None else torch.log1p(doubt / SMALL_DOUBT) / 4)
-                if doubt is not None:
-                    gates = gate(doubt)
-                    prior = Doubting(prior, self.prior_changes, gates)
-                    hyper = Doubting(hyper, self.hyper_changes, gates)
-            alpha, beta = hyper(torch.stack(settings, dim=1)).chunk(2, dim=1)
+            settings = self.settings(sigma, torch.full_like(sigma, scale), doubt)
+            alpha, beta = self.hyper_parameters(settings, doubt).chunk(2, dim=1)
+            prior = self.prior
+            if self.doubts and doubt is not None:
+                prior = Doubting(prior, self.prior_changes, gate(doubt))
         for i in range(self.n_iterations) if iterations is None else iterations:
             with torch.autocast(y.device.type, enabled=False):
                 z = data_step(x, y, alpha[:, i, None, None, None])
-                told = torch.stack([beta[:, i], *settings[2:]], dim=1)
+                told = torch.cat([beta[:, i, None], settings[:, 2:]], dim=1)
                 maps = told[..., None, None].expand(-1, -1, *z.shape[-2:])
             x = prior(torch.cat([z, maps], dim=1)).to(y.dtype)
         return x
+
+    def settings(self, sigma: Tensor, scale: Tensor, doubt: Tensor | None = None) -> Tensor:
+        """What H is told, (B, 2 or 3): noise levels, scales and, where the configuration has it, doubts on their
+        logarithmic scale; (B,) each."""
+        told = [sigma, scale]
+        if self.doubts:
+            told.append(torch.zeros_like(sigma) if doubt is None else torch.log1p(doubt / SMALL_DOUBT) / 4)
+        return torch.stack(told, dim=1)
+
+    def hyper_parameters(self, settings: Tensor, doubt: Tensor | None = None) -> Tensor:
+        """alpha and beta of every iteration, (B, 2 K), as H answers where its weights change with the ``doubt``."""
+        hyper = self.hyper
+        if self.doubts and doubt is not None:
+            hyper = Doubting(hyper, self.hyper_changes, gate(doubt))
+        return hyper(settings)
