@@ -256,9 +256,9 @@ def test_all_tiles_share_one_blind_estimate(blind: BlindSR, monkeypatch) -> None
     calls: list[tuple] = []
     forward = blind.model.forward
 
-    def spy(y, scale, k=None, sigma=None, shift=0.0, first=None, finish=True, doubt=None):
-        calls.append((k, sigma, doubt))
-        return forward(y, scale, k, sigma, shift, first, finish, doubt)
+    def spy(y, scale, k=None, sigma=None, *more, **options):
+        calls.append((k, sigma, options.get("doubt")))
+        return forward(y, scale, k, sigma, *more, **options)
 
     monkeypatch.setattr(blind.model, "forward", spy)
     restored = blind.restore(source, 2, tile=40)
