@@ -86,7 +86,7 @@ class AlternatingSR(nn.Module):
         for part in (config.initial, config.estimator):
             if part and part.code != basis.m:
                 raise BlindSRError(f"the estimator's code has {part.code} numbers, that of {config.basis} {basis.m}")
-            if part and part.head == "softmax" and part.size != basis.size:
+            if part and getattr(part, "head", "pca") == "softmax" and part.size != basis.size:
                 raise BlindSRError(f"the estimator's kernel has {part.size} pixels a side, the basis {basis.size}")
 
     @property

@@ -1,12 +1,14 @@
-"""Files that appear complete or not at all, and lines that are added whole."""
+"""Files that appear complete or not at all, and lines that are added whole, and read as far as they are."""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -46,3 +48,21 @@ def append_line(path: Path, line: str) -> None:
             if file.read(1) != b"\n":
                 line = "\n" + line
         file.write(line.encode(errors="backslashreplace") + b"\n")  # of a name that is not UTF-8
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """All complete lines of a file of JSON lines; one cut off by a crash, be it within a letter, is passed over, no file is
+    no lines."""
+    lines = []
+    for line in path.read_bytes().split(b"\n") if path.exists() else []:  # names may hold other ends of lines
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
+def json_text(record: Mapping[str, Any]) -> str:
+    """A record as an indented JSON text; NaN is a ValueError. What of a name is not UTF-8 becomes JSON's own escapes."""
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()

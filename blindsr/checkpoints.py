@@ -87,8 +87,9 @@ def save(
 
 
 def fingerprint(model: AlternatingSR) -> str:
-    """Eight hexadecimal digits that tell one set of weights from another."""
-    digest = 0
+    """Eight hexadecimal digits that tell one model from another: its weights, and the options that it departs from the
+    defaults in (of options to come it has the defaults)."""
+    digest = zlib.crc32(json.dumps(registry.as_mapping(model.config, defaults=False), sort_keys=True).encode())
     for tensor in model.state_dict().values():
         digest = zlib.crc32(tensor.cpu().contiguous().numpy().tobytes(), digest)
     return f"{digest:08x}"

@@ -59,6 +59,8 @@ def parse(cls: type[T], mapping: Any, where: str) -> T:
         here = f"{where}.{name}"
         if reader and mapping[name] is not None:
             values[name] = reader(mapping[name], here)
+        elif reader and field.default is MISSING and field.default_factory is MISSING:
+            raise ConfigError(f"{here}: this option is required, and nothing stands there")
         else:
             values[name] = convert(mapping[name], _hints(cls)[name], here)
     try:

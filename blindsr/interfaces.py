@@ -129,8 +129,9 @@ class Degradation:
         """One photo ``hr`` (H, W, C), for files."""
         raise NotImplementedError
 
-    def batch(self, x: Tensor, scale: int, rng: np.random.Generator) -> Batch:
-        """``x`` (B, C, H, W), for training; the answer is smaller by :meth:`margin` on every side."""
+    def batch(self, x: Tensor, scale: int, rng: np.random.Generator, around: Tensor | None = None) -> Batch:
+        """``x`` (B, C, H, W), for training; the answer is smaller by :meth:`margin` on every side. Where that is 0,
+        ``around`` (B, C, H', W'), a larger piece about ``x``, may be given: degraded likewise, it is the batch's context."""
         raise NotImplementedError
 
     def margin(self, scale: int) -> int:
@@ -154,6 +155,8 @@ class Restorer(nn.Module):
     """Whether it needs a kernel; one that does not is blind by itself, and finds none."""
     scales: tuple[int, ...] = SCALES
     """The scales that it serves."""
+    multiple: int = 1
+    """High-resolution pixels of which both sides of a picture should be a multiple, so that it need not pad them itself."""
 
     def forward(
         self,

@@ -1,8 +1,12 @@
-"""The processes that torchrun started, as its environment tells of them."""
+"""This process and its machine: what torchrun says of it in the environment, its beginning, its cores, its memory."""
 
 from __future__ import annotations
 
 import os
+import time
+
+BEGAN = time.time()
+"""When this process began, nearly: PyTorch, which may take long to load, comes later."""
 
 
 def rank_and_world() -> tuple[int, int]:
@@ -13,3 +17,15 @@ def rank_and_world() -> tuple[int, int]:
 def local_rank() -> int | None:
     """The number of this process on its machine; None without torchrun."""
     return int(os.environ["LOCAL_RANK"]) if "LOCAL_RANK" in os.environ else None
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was what an operation lacked, on a CPU or a GPU."""
+    words = str(error)
+    told = "can't allocate memory" in words or "out of memory" in words  # by PyTorch
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and told)

@@ -96,14 +96,17 @@ def default(kind: str, name: str) -> Any:
     return build(parse_component(kind)(name, kind))
 
 
-def as_mapping(config: Any) -> dict[str, Any]:
-    """The inverse of parsing, with every default written out and components named."""
+def as_mapping(config: Any, defaults: bool = True) -> dict[str, Any]:
+    """The inverse of parsing, components named; with every default written out, or without any."""
     own = getattr(type(config), "_component", None)
     mapping: dict[str, Any] = {"name": own[1]} if own else {}
-    for key, value in ((f, getattr(config, f)) for f in config.__dataclass_fields__):
+    for key, field in config.__dataclass_fields__.items():
+        value = getattr(config, key)
+        if not defaults and value == field.default:
+            continue
         if hasattr(value, "__dataclass_fields__"):
-            value = as_mapping(value)
+            value = as_mapping(value, defaults)
         elif isinstance(value, tuple):
-            value = [as_mapping(v) if hasattr(v, "__dataclass_fields__") else v for v in value]
+            value = [as_mapping(v, defaults) if hasattr(v, "__dataclass_fields__") else v for v in value]
         mapping[key] = value
     return mapping

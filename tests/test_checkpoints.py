@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -197,3 +198,13 @@ def test_shipped_weights_go_by_their_bare_name(small_model, monkeypatch):
     assert "small" in checkpoints.shipped_names() and checkpoints.load("small").name == "small"
     with pytest.raises(CheckpointError, match="; did you mean 'small'"):
         checkpoints.load("smal")
+
+
+def test_the_fingerprint_tells_options_apart_too(small_model):
+    """Those that weights do not show: pictures depend on them."""
+    model = checkpoints.load(small_model).model
+    before = checkpoints.fingerprint(model)
+    assert before == checkpoints.fingerprint(checkpoints.load(small_model).model)
+    for change in ({"crop": 64}, {"least_doubt": 0.5}, {"schedule": "restart"}):
+        model.config = replace(checkpoints.load(small_model).model.config, **change)
+        assert checkpoints.fingerprint(model) != before

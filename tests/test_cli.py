@@ -333,3 +333,14 @@ def test_a_non_blind_model_says_once_what_it_needs(command: str, cure: str, phot
 def test_an_unknown_model_is_one_line(photo, tmp_path, capsys) -> None:
     code, _, err = run(capsys, "restore", photo, "--model", "tinny", "--out", tmp_path / "out")
     assert (code, len(err)) == (2, 1) and "tinny" in err[0]
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")])
+def test_a_lack_of_memory_is_one_line(fake, photo, tmp_path, capsys, monkeypatch, error) -> None:
+    def lacking(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("blindsr.commands.train.run", lacking)
+    assert main(["train", "usrnet_tiny"]) == 2
+    err = capsys.readouterr().err
+    assert "not enough memory: choose smaller pieces" in err and err.count("\n") == 1

@@ -8,6 +8,7 @@ import pytest
 from blindsr import registry
 from blindsr.config import ConfigError, load, merged, override, parse
 from blindsr.restorers.usrnet import USRNetConfig
+from blindsr.training.settings import DataConfig
 
 
 @dataclass(frozen=True)
@@ -107,3 +108,11 @@ def test_files_that_extend_each_other(tmp_path):
     (tmp_path / "c.yaml").write_text("extends: none.yaml\n")
     with pytest.raises(ConfigError, match="none.yaml: no such configuration file"):
         load(tmp_path / "c.yaml")
+
+
+def test_a_component_that_is_left_blank():
+    for value in (None, {"name": "classical", "kernels": None}):
+        with pytest.raises(ConfigError, match="this option is required, and nothing stands there|kernels"):
+            parse(DataConfig, {"folders": ["photos"], "degradation": value}, "data")
+    with pytest.raises(ConfigError, match="channels must name"):
+        registry.parse_component("restorer")({"name": "usrnet", "channels": []}, "model.restorer")

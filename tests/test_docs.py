@@ -8,13 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from blindsr import registry
+from blindsr.alternating import AlternatingConfig, AlternatingSR
+from blindsr.config import parse
 from blindsr.degradation.operation import Pair
 from blindsr.evaluation.cases import Case, CaseSpec
 from blindsr.interfaces import Estimate
+from blindsr.kernels.basis import KernelBasis
 
-TEXT = (Path(__file__).parents[1] / "docs" / "extending.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+YAML = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 EXAMPLES = {
     found[2]: (found[1], block)
     for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
@@ -29,10 +35,11 @@ def make(monkeypatch):
     def build(name: str, **options):
         kind, block = EXAMPLES[name]
         registry.names(kind)  # all others first
-        monkeypatch.setattr(registry, "_components", dict(registry._components))
-        module = types.ModuleType(f"example_{name}")  # dataclasses look their module up
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-        exec(compile(block, name, "exec"), module.__dict__)
+        if (kind, name) not in registry._components:
+            monkeypatch.setattr(registry, "_components", dict(registry._components))
+            module = types.ModuleType(f"example_{name}")  # dataclasses look their module up
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+            exec(compile(block, name, "exec"), module.__dict__)
         return registry.build(registry.parse_component(kind)({"name": name, **options}, name))
 
     return build
@@ -40,6 +47,27 @@ def make(monkeypatch):
 
 def test_there_is_an_example_of_every_kind():
     assert {kind for kind, _ in EXAMPLES.values()} == set(registry.PACKAGES)
+
+
+def test_they_take_no_place_that_is_taken():
+    for path in re.findall(r"^## .*`(blindsr/\S+\.py)`", TEXT, re.MULTILINE):
+        assert not (ROOT / path).exists() and (ROOT / path).parent.is_dir()
+
+
+def test_all_of_them_in_one_model(make):
+    """That of mine.yaml learns on its data."""
+    make("plain"), make("newton"), make("discs"), make("eight_bit", kernels="gaussian")
+    mine = yaml.safe_load(next(block for block in YAML if "mine.yaml" in block))
+    config = parse(AlternatingConfig, mine["model"], "model")
+    degradation = registry.build(registry.parse_component("degradation")(mine["data"]["degradation"], "degradation"))
+    rng = np.random.default_rng(0)
+    model = AlternatingSR(config, KernelBasis.fit(make("discs").sample(200, rng), config.estimator.code))
+    batch = degradation.batch(torch.rand(2, 3, 96, 96), 2, rng, torch.rand(2, 3, 144, 144))
+    first = model.first_estimate(batch.context, batch.scale)
+    restored = model(batch.y, batch.scale, first=first)
+    assert restored.x.shape == batch.x.shape and len(restored.iterates) == config.loops
+    (restored.x - batch.x).abs().mean().backward()
+    assert model.estimator.share.grad.abs().sum() > 0
 
 
 def test_restorer(make):
@@ -55,14 +83,16 @@ def test_estimator(make):
 
 
 def test_kernels(make):
-    kernels = make("defocus").sample(3, np.random.default_rng(0))
+    kernels = make("discs").sample(3, np.random.default_rng(0))
     assert kernels.shape == (3, 25, 25)
     np.testing.assert_allclose(kernels.sum((1, 2)), 1, atol=1e-5)
 
 
 def test_degradation(make):
-    made = make("eight_bit", kernels="gaussian").batch(torch.rand(2, 3, 48, 48), 2, np.random.default_rng(0))
-    torch.testing.assert_close(255 * made.y, (255 * made.y).round())
+    x = torch.rand(2, 3, 80, 80)
+    made = make("eight_bit", kernels="gaussian").batch(x[..., 16:64, 16:64], 2, np.random.default_rng(0), x)
+    for y in (made.y, made.context):
+        torch.testing.assert_close(255 * y, (255 * y).round())
 
 
 def test_operation(make):

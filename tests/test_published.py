@@ -86,6 +86,12 @@ def test_a_file_without_a_state_dict(content, tmp_path: Path) -> None:
     assert "no state_dict" in complaint(tmp_path / "net.pth")
 
 
+@pytest.mark.parametrize("content", [b"\x80", b"\x80\x02.", b"\x80\x02X\xff\x00\x00\x00half"])
+def test_damaged_files(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "net.pth").write_bytes(content)
+    assert "not a readable .pth file" in complaint(tmp_path / "net.pth")
+
+
 class Bomb:
     """Unpickling this would make a file."""
 

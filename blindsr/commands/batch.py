@@ -41,6 +41,11 @@ def check_folder(out: Path) -> None:
         raise BlindSRError(f"{nearest}: you may not write to this folder: choose another --out")
 
 
+def _within(path: Path, folder: Path) -> bool:
+    """Whether the file lies in the folder itself."""
+    return os.path.realpath(path.parent) == os.path.realpath(folder)
+
+
 class Batch:
     """Runs jobs, shows a bar on standard error, prints a line for each result, keeps the failures."""
 
@@ -51,8 +56,10 @@ class Batch:
         self.ready = 0  # results that an earlier run has made
         self.defect = False
 
-    def find(self, inputs: Sequence[str]) -> list[Path]:
-        """The photos that the inputs name, each once; an input that names none is a failure like any other."""
+    def find(self, inputs: Sequence[str], out: Path | None = None) -> list[Path]:
+        """The photos that the inputs name, each once; an input that names none is a failure like any other. Raises
+        BlindSRError where a folder or a pattern finds photos in ``out``: pictures written there would be photos to it the
+        next time."""
         found: dict[str, Path] = {}
         for name in inputs:
             try:
@@ -61,6 +68,8 @@ class Batch:
                 self.fail(name, error)
                 continue
             for path in paths:
+                if out is not None and os.fspath(path) != os.path.expanduser(name) and _within(path, out):
+                    raise BlindSRError(f"{name}: results in {out} would be taken for photos later: choose another --out")
                 found.setdefault(os.path.abspath(path), path)
         return list(found.values())
 
@@ -173,15 +182,17 @@ class Batch:
 
     def fail(self, source: Path | str, error: Exception) -> None:
         message = one_line(error)
-        if isinstance(error, MemoryError) or "out of memory" in message or "can't allocate memory" in message:
-            message = "not enough memory: choose a smaller --tile, or close other programs"
-        elif not is_users(error):
+        if not is_users(error):
             self.defect = True
             message = f"a defect of blindsr, please report it: {type(error).__name__}: {message}"
             tqdm.write("".join(traceback.format_exception(error)), file=sys.stderr, end="")
         # Errors that already name their file are not given the name twice.
         line = message if message.startswith(f"{source}: ") else f"{source}: {message}"
         self.failures.append(line)
+
+    def tell_failures(self) -> None:
+        for line in self.failures:
+            print(f"blindsr: {line}", file=sys.stderr)
 
     def finish(self, out: Path) -> int:
         """Print the summary and answer the exit code."""
@@ -191,8 +202,7 @@ class Batch:
         if self.ready:
             photos = "1 photo was" if self.ready == 1 else f"{self.ready} photos were"
             print(f"{photos} {self.noun} already, with these settings, into {out.resolve()}", flush=True)
-        for line in self.failures:
-            print(f"blindsr: {line}", file=sys.stderr)
+        self.tell_failures()
         total = self.done + self.ready + len(self.failures)
         if self.failures and total > 1:
             print(f"blindsr: {len(self.failures)} of {total} photos failed, named above", file=sys.stderr)

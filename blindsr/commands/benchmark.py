@@ -90,17 +90,21 @@ def run(arguments: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from blindsr.commands.batch import check_folder
-    from blindsr.degradation.pairs import usable_cores
     from blindsr.evaluation.benchmark import Benchmark
     from blindsr.evaluation.order import Order, parse_method
     from blindsr.evaluation.protocol import load_protocol
     from blindsr.inference.machine import choose_device
+    from blindsr.interfaces import BlindSRError
+    from blindsr.processes import usable_cores
 
     name, protocol = load_protocol(arguments.protocol)
     if arguments.describe:
         print(f"{name}: {protocol.describe()}")
         return 0
-    protocol = replace(protocol, metrics=tuple(dict.fromkeys((*protocol.metrics, *arguments.metric))))
+    try:
+        protocol = replace(protocol, metrics=tuple(dict.fromkeys((*protocol.metrics, *arguments.metric))))
+    except ValueError as error:  # a protocol without truth
+        raise BlindSRError(f"--metric {' '.join(arguments.metric)}: {error}") from None
     out = arguments.out or Path("benchmarks") / name
     check_folder(out)
     wanted = None if arguments.device == "auto" else arguments.device

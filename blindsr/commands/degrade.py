@@ -82,9 +82,10 @@ def _pairs(arguments: argparse.Namespace, degradation, batch) -> int:
 
     from tqdm import tqdm
 
-    from blindsr.degradation.pairs import MANIFEST, PairSettings, PairWriter, digest, usable_cores
-    from blindsr.evaluation.jsonl import read_lines
+    from blindsr.atomic import read_lines
+    from blindsr.degradation.pairs import MANIFEST, PairSettings, PairWriter, digest
     from blindsr.interfaces import BlindSRError
+    from blindsr.processes import usable_cores
 
     out, sources = arguments.out, {}
     for source in batch.find(arguments.inputs):
@@ -122,7 +123,8 @@ def _sheets(arguments: argparse.Namespace, degradation, batch) -> int:
     from blindsr.degradation.shuffled import Shuffled
 
     shuffled, scale, side = Shuffled(degradation), arguments.scale, arguments.patch or SHEET_PATCH
-    jobs = batch.plan(batch.find(arguments.inputs), lambda name: (arguments.out / f"{name}_sheet.png",), overwrite=True)
+    sources = batch.find(arguments.inputs, arguments.out)
+    jobs = batch.plan(sources, lambda name: (arguments.out / f"{name}_sheet.png",), overwrite=True)
 
     def read(job) -> np.ndarray:
         return images.to_float(images.read(job.source, max_pixels=arguments.max_pixels).pixels)

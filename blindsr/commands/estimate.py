@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         return tuple(out / f"{name}{suffix}" for suffix in SUFFIXES)
 
     check_folder(out)
-    jobs = batch.plan(batch.find(arguments.inputs), results, arguments.overwrite)
+    jobs = batch.plan(batch.find(arguments.inputs, out), results, arguments.overwrite)
     if jobs:
         model = load_model(arguments)
         model.check_finds_kernel("choose a blind --model, such as tiny")

@@ -17,11 +17,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from blindsr.atomic import append_line
-from blindsr.evaluation.jsonl import read_lines
+from blindsr.atomic import append_line, read_lines
+from blindsr.processes import BEGAN
 
 BEGUN, DONE = "begun", "done"
-SKEW = 5  # seconds by which the clocks of machines may differ
+SKEW = 5  # seconds between the processes that torchrun starts together, by the clocks of different machines
 
 
 def content_hash(path: Path) -> str:
@@ -46,7 +46,7 @@ class Manifest:
 
     def __init__(self, out: Path, settings: Callable[[], Mapping[str, Any]], rank: int = 0, world: int = 1):
         self.out, self.rank, self.world = out, rank, world
-        self._ask, self._since = settings, time.time()
+        self._ask = settings
         self._hashes: dict[Path, str] = {}
         self.known: dict[str, dict[str, Any]] = {}  # first result -> the last that is known of it
         lines = [line for line in self._lines() if "result" in line]
@@ -83,14 +83,14 @@ class Manifest:
             del self._hashes[source]  # ten thousand photos later it would still be here
 
     def finish(self, wait: bool) -> None:
-        """Write down that this process has finished. ``wait`` until every one has, since this one began: where one
-        leaves with an error, torchrun ends those that still work."""
+        """Write down that this process has finished. ``wait`` until every one has that was started with this one: where
+        one leaves with an error, torchrun ends those that still work."""
         self._append({"rank": self.rank, "finished": time.time()})
         while wait and len(self._finished()) < self.world:
             time.sleep(1)
 
     def _finished(self) -> set[int]:
-        return {line["rank"] for line in self._lines() if line.get("finished", 0) >= self._since - SKEW}
+        return {line["rank"] for line in self._lines() if line.get("finished", 0) >= BEGAN - SKEW}
 
     def _lines(self) -> list[dict[str, Any]]:
         return [line for path in sorted(self.out.glob("manifest*.jsonl")) for line in read_lines(path)]

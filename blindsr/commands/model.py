@@ -17,14 +17,12 @@ def load_model(arguments: argparse.Namespace) -> BlindSR:
     import torch
 
     from blindsr.inference.facade import BlindSR
-    from blindsr.processes import local_rank
+    from blindsr.inference.machine import choose_device
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    device = None if arguments.device == "auto" else arguments.device
-    if device in (None, "cuda") and local_rank() is not None and torch.cuda.is_available():
-        device = f"cuda:{local_rank() % torch.cuda.device_count()}"
-    return BlindSR.from_pretrained(arguments.model, device, arguments.precision, arguments.compile)
+    device = choose_device(None if arguments.device == "auto" else arguments.device, own=True)
+    return BlindSR.from_pretrained(arguments.model, str(device), arguments.precision, arguments.compile)
 
 
 class TileBar:

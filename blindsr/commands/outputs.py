@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from blindsr.atomic import whole_file
+from blindsr.atomic import json_text, whole_file
 from blindsr.interfaces import BlindSRError
 
 if TYPE_CHECKING:
@@ -37,8 +36,7 @@ def result_line(path: Path, restored: Restored) -> str:
 
 
 def json_bytes(record: Mapping[str, Any]) -> bytes:
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return text.encode(errors="backslashreplace")  # names of files that are not UTF-8 become JSON's own escapes
+    return json_text(record).encode()
 
 
 def npy_bytes(kernel: np.ndarray) -> bytes:

@@ -49,7 +49,11 @@ def run(arguments: argparse.Namespace) -> int:
     with tqdm(
         missing, initial=begun, total=len(sources), unit="photo", disable=None, file=sys.stderr, dynamic_ncols=True
     ) as bar:
-        added = packer.add(bar, batch.fail, arguments.max_pixels)
+        try:
+            added = packer.add(bar, batch.fail, arguments.max_pixels)
+        except Exception:
+            batch.tell_failures()
+            raise
     batch.done = len(sources) - (len(batch.failures) - before)
     ready = batch.done - added
     photos = "1 photo" if added == 1 else f"{added} photos"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blindsr.commands.arguments import MAX_SIGMA_255, SMALLEST_TILE, add_photo_options, sigma_255, tile
+from blindsr.processes import rank_and_world
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,7 +92,6 @@ def run(arguments: argparse.Namespace) -> int:
     from blindsr.commands.model import load_model
     from blindsr.interfaces import BlindSRError
     from blindsr.kernels.files import parse_kernel
-    from blindsr.processes import rank_and_world
 
     scale, out = arguments.scale, arguments.out
     if arguments.per_tile and arguments.kernel is not None:
@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_folder(out)
     manifest = Manifest(out, settings, rank, world)
-    sources = batch.find(arguments.inputs)
+    sources = batch.find(arguments.inputs, out)
     if rank:
         batch.failures.clear()  # inputs that name no photo: the first process tells of them
     if manifest.known:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from blindsr.commands.errors import USER_ERROR
+
 DESCRIPTION = """\
 Train a model as a configuration says. Checkpoints, log and loss curves go to the run's folder; the same command,
 started again, goes on from the last checkpoint."""
@@ -50,4 +52,4 @@ def check(arguments: argparse.Namespace) -> int:
 
     passed, said = check(load_config(arguments.config, arguments.overrides))
     print(f"{'PASS' if passed else 'FAIL'}: {said}")
-    return 0 if passed else 1
+    return 0 if passed else USER_ERROR

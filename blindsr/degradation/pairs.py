@@ -46,7 +46,7 @@ def pair_name(source: Path, draw: int, draws: int) -> str:
 
 def rng_of(settings: PairSettings, source: Path, draw: int) -> np.random.Generator:
     """The generator of one pair: it depends on the seed, the photo's name and the draw, and on nothing else."""
-    return np.random.default_rng((settings.seed, zlib.crc32(source.name.encode()), draw))
+    return np.random.default_rng((settings.seed, zlib.crc32(os.fsencode(source.name)), draw))
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,14 @@ class PairWriter:
 
     def missing(self, sources: Sequence[Path], done: Sequence[Mapping[str, Any]]) -> list[Task]:
         """The work that ``done``, the lines of a manifest, leaves. A pair counts as done when both of its files are
-        there. Raises BlindSRError where the manifest tells of other settings: its pairs would be mixed with these."""
-        known = {line["lr"]: line for line in done}
+        there. Raises BlindSRError where the manifest tells of other settings: its pairs would be mixed with these; and where
+        a photo lies among the pairs: one of them might take its place."""
+        known = {line["lr"]: line for line in done if "lr" in line}  # a folder of restored photos has others
+        among = {os.path.realpath(self.out / part) for part in ("lr", "hr")}
         tasks = []
         for source in sources:
+            if os.path.dirname(os.path.realpath(source)) in among:
+                raise BlindSRError(f"{source}: pairs would be written into the folder of this photo; choose another --out")
             left = []
             for draw in range(self.draws):
                 wanted = self.line(source, draw)
@@ -149,8 +153,3 @@ def _one_thread() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -38,7 +38,7 @@ class Sharpen(Operation):
         return replace(pair, lr=lr, hr=lr if pair.hr is pair.lr else unsharp(pair.hr, **drawn))
 
     def reach(self, scale: int) -> float:
-        return self.config.size / 6 / scale
+        return self.config.size / 2 / scale  # OpenCV's Gaussians of this size end at three deviations
 
 
 def unsharp(image: np.ndarray, weight: float, size: int, threshold: float) -> np.ndarray:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from blindsr import registry
-from blindsr.degradation.operation import Pair
+from blindsr.degradation.operation import Operation, Pair
 from blindsr.interfaces import Batch, BlindSRError, Degradation, Degraded
 
 JITTER = 8  # low-resolution pixels: a patch must not always begin where a JPEG block does
@@ -55,7 +55,8 @@ class ShuffledConfig:
             raise ValueError("some step must always be 'fit', or the sizes will not match")
 
     def without(self, *names: str) -> ShuffledConfig:
-        """This degradation without the operations of these names; raises BlindSRError for one that it has not."""
+        """This degradation without the operations of these names; raises BlindSRError for one that it has not, and where
+        what is left is none."""
         known = {op_name(s) for s in (*self.first, *self.steps, *self.last)}
         for name in names:
             if name not in known:
@@ -64,7 +65,10 @@ class ShuffledConfig:
             part: tuple(s for s in getattr(self, part) if op_name(s) not in names)
             for part in ("first", "steps", "last")
         }
-        return ShuffledConfig(**kept, shuffle=self.shuffle, keep_order=self.keep_order)
+        try:
+            return ShuffledConfig(**kept, shuffle=self.shuffle, keep_order=self.keep_order)
+        except ValueError as error:
+            raise BlindSRError(f"--without {' '.join(names)}: {error}") from None
 
 
 def op_name(step: Step) -> str:
@@ -77,33 +81,34 @@ class Shuffled(Degradation):
 
     def __init__(self, config: ShuffledConfig):
         self.config = config
-        self._operations = {id(s): registry.build(s.op) for s in (*config.first, *config.steps, *config.last)}
+        parts = (config.first, config.steps, config.last)
+        self._first, self._steps, self._last = ([(s, registry.build(s.op)) for s in part] for part in parts)
 
     # -- drawing ---------------------------------------------------------------------------------------
 
     def draw(self, scale: int, rng: np.random.Generator) -> list[dict[str, Any]]:
         """The operations of one degradation, in order, as JSON-ready ``{"op": name, …parameters}``."""
-        c = self.config
-        steps = list(c.steps)
-        if rng.random() < c.shuffle:
-            steps = self._shuffled(steps, rng)
+        steps = self._steps
+        if rng.random() < self.config.shuffle:
+            steps = self._shuffled(rng)
         drawn, remaining = [], scale
-        for step in (*c.first, *steps, *c.last):
+        for step, operation in (*self._first, *steps, *self._last):
             if scale not in step.scales or rng.random() >= step.probability:
                 continue
-            operation = self._operations[id(step)]
             drawn.append({"op": op_name(step), **operation.draw(rng, remaining)})
             remaining = max(1, remaining // operation.divides)
         return drawn
 
-    def _shuffled(self, steps: list[Step], rng: np.random.Generator) -> list[Step]:
-        mixed = [steps[i] for i in rng.permutation(len(steps))]
-        held = iter([s for s in steps if op_name(s) in self.config.keep_order])
-        return [next(held) if op_name(s) in self.config.keep_order else s for s in mixed]
+    def _shuffled(self, rng: np.random.Generator) -> list[tuple[Step, Operation]]:
+        def keeps(step: tuple[Step, Operation]) -> bool:
+            return op_name(step[0]) in self.config.keep_order
+
+        held = filter(keeps, self._steps)
+        return [next(held) if keeps(self._steps[i]) else self._steps[i] for i in rng.permutation(len(self._steps))]
 
     def margin(self, scale: int) -> int:
         """Low-resolution pixels around a patch that its pixels depend on, jitter included."""
-        reach = [self._operations[id(s)].reach(scale) for s in (*self.config.steps, *self.config.last)]
+        reach = [operation.reach(scale) for _, operation in (*self._first, *self._steps, *self._last)]
         return math.ceil(math.sqrt(sum(r * r for r in reach))) + JITTER
 
     # -- degrading -------------------------------------------------------------------------------------
@@ -136,12 +141,16 @@ class Shuffled(Degradation):
         return replay(hr, record)
 
     def batch(self, x: Tensor, scale: int, rng: np.random.Generator) -> Batch:
-        """Degrade ``x`` (B, 3, H, W), each by a draw of its own, and cut the margin off."""
-        m = self.margin(scale)
-        made = [self(hr.permute(1, 2, 0).numpy(), scale, rng) for hr in x]
-        lr = np.stack([d.lr[m : d.lr.shape[0] - m, m : d.lr.shape[1] - m] for d in made])
-        m *= scale
-        hr = np.stack([d.hr[m : d.hr.shape[0] - m, m : d.hr.shape[1] - m] for d in made])
+        """Degrade ``x`` (B, 3, H, W), each by a draw of its own, and cut the margin off, jitter and all."""
+        margin, lost = self.margin(scale), 2 * self.margin(scale)
+        lr, hr = [], []
+        for photo in x:
+            top, left = margin - rng.integers(JITTER, size=2)
+            made = self(photo.permute(1, 2, 0).numpy(), scale, rng)
+            for kept, picture, s in ((lr, made.lr, 1), (hr, made.hr, scale)):
+                height, width = (n - lost * s for n in picture.shape[:2])
+                kept.append(picture[top * s : top * s + height, left * s : left * s + width])
+        lr, hr = np.stack(lr), np.stack(hr)
         x, y = (torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2))) for a in (hr, lr))
         return Batch(x, y, None, None, scale, "centre")
 
@@ -160,6 +169,9 @@ def replay(hr: np.ndarray, record: Mapping[str, Any]) -> Degraded:
     for step in record["steps"]:
         drawn = dict(step)
         pair = registry.default("operation", drawn.pop("op")).apply(pair, drawn)
+    if pair.lr.shape[:2] != pair.size:
+        sizes = " instead of ".join(f"{w}×{h}" for h, w in (pair.lr.shape[:2], pair.size))
+        raise BlindSRError(f"the degradation made {sizes} pixels: at ×{scale} 'fit' must come after all that resizes")
     lr, hr = pair.lr, pair.hr
     if "patch" in record:
         row, col, side = record["patch"][0] - top, record["patch"][1] - left, record["patch"][2]

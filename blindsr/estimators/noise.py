@@ -39,7 +39,8 @@ def estimate_noise(y: Tensor) -> Tensor:
     if min(y.shape[-2:]) < 4:
         return y.new_zeros(y.shape[0])
     y = y if y.dtype == torch.float64 else y.float()
-    details = diagonal_details(y).abs()
+    with torch.autocast(y.device.type, enabled=False):  # bfloat16 is coarser than the noise
+        details = diagonal_details(y).abs()
     clipped = ((y == 0) | (y == 1)).to(y.dtype)
     usable = F.max_pool2d(clipped, 4, stride=1) == 0
     return torch.stack([_median(d, u) for d, u in zip(details, usable)]) / NORMAL_MAD

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from blindsr import __version__, registry
-from blindsr.atomic import append_line, whole_file
+from blindsr.atomic import append_line, read_lines, whole_file
 from blindsr.evaluation.cases import case_name
-from blindsr.evaluation.jsonl import read_lines
 from blindsr.evaluation.listing import kernels_of, list_specs
 from blindsr.evaluation.methods.base import Method, load_model, weights_fingerprint
 from blindsr.evaluation.order import Order
@@ -77,7 +76,8 @@ class Benchmark:
         if not self.protocol.centre_kernels:
             del rules["centre_kernels"]  # there are cells from before this option
         if self.protocol.given or self.protocol.boundary != "wrap":
-            rules["surroundings"] = "fitting"  # earlier versions padded photos by reflection alone
+            # Earlier versions padded photos by reflection alone; later ones took some of what they made up for evidence.
+            rules["surroundings"] = "fitting, no evidence"
         methods = {}
         for method in self.methods:
             weights = weights_fingerprint(order.model) if method.needs_model else ""

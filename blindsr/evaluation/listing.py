@@ -136,6 +136,8 @@ def _named(entries: Sequence[str], data: Path) -> list[tuple[str, str]]:
     named = []
     for entry in entries:
         file, _, numbers = entry.partition("#")
+        if numbers and not re.fullmatch(r"\d+(-\d+)?", numbers):
+            raise BlindSRError(f"kernels {entry!r}: after # stands a number or a range, such as #3 or #1-12")
         if Path(file).suffix.lower() not in SUFFIXES:
             named.append((re.sub(r"[^\w.]+", "-", entry), entry))  # it serves in names of files
             continue

@@ -16,6 +16,7 @@ from blindsr.evaluation.metrics import crossed, kernel_correlation, luma_bt601, 
 from blindsr.evaluation.niqe import niqe
 from blindsr.evaluation.protocol import Protocol
 from blindsr.interfaces import BlindSRError
+from blindsr.kernels.distance import kernel_risk
 from blindsr.ops.filtering import blur
 from blindsr.ops.fourier import grid_shift, move
 from blindsr.ops.resize import decimate
@@ -78,7 +79,7 @@ def _of_blur(case: Case, result: Result, x: Tensor) -> dict[str, float]:
         figures["kernel_psnr"] = aligned_psnr(found, true)
         figures["kernel_correlation"] = float(kernel_correlation(found, true))
     if result.doubt is not None:
-        figures["kernel_risk"] = result.doubt / case.scale
+        figures["kernel_risk"] = kernel_risk(result.doubt, case.scale)
     if result.sigma is not None and case.k is not None:
         figures["sigma_error_255"] = 255 * abs(result.sigma - math.hypot(float(case.sigma), case.rounding))
     return figures

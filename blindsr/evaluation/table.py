@@ -97,7 +97,7 @@ def _quoted(row: PublishedRow, order: Sequence[str], columns: Mapping[str, Seque
 
 
 def _value(cell: Mapping[str, Any], metric: str) -> float | None:
-    return cell["seconds"] if metric == "seconds" else cell["metrics"].get(metric)
+    return cell.get("seconds") if metric == "seconds" else cell["metrics"].get(metric)
 
 
 def _place(cell: Mapping[str, Any]) -> tuple:

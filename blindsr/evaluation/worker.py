@@ -23,7 +23,6 @@ from blindsr.evaluation.methods.base import Result, load_model
 from blindsr.evaluation.order import Order
 from blindsr.evaluation.scores import as_uint8, score
 from blindsr.inference.machine import choose_device, keep_freed_memory
-from blindsr.processes import local_rank
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,7 @@ class Worker:
 
     def __init__(self, order: Order):
         self.order = order
-        device = order.device
-        if device is None and local_rank() is not None and torch.cuda.is_available():
-            device = f"cuda:{local_rank() % torch.cuda.device_count()}"
-        self.device = choose_device(device)
+        self.device = choose_device(order.device, own=True)
         keep_freed_memory(self.device)  # two processes beside each other are 1.4 times as fast so
 
     @cached_property
@@ -71,17 +67,18 @@ class Worker:
                 name = f"{method.label}, {label}" if label else method.label
                 figures = [score(case, r, protocol) for r in own]
                 metrics = {k: round(fmean(f[k] for f in figures), 5) for k in figures[0]}
-                lines.append(self._line(case, name, metrics, seconds, mark))
+                # What comes before the answer takes its time too; methods with several answers took it for each.
+                lines.append(self._line(case, name, metrics, None if label else seconds / len(own), mark))
                 if spec.pictured:
                     self._keep_result(spec, name, own[0])
         return lines
 
     @staticmethod
-    def _line(case: Case, name: str, metrics: dict[str, float], seconds: float, mark: str) -> dict[str, Any]:
+    def _line(case: Case, name: str, metrics: dict[str, float], seconds: float | None, mark: str) -> dict[str, Any]:
         spec = case.spec
         line = {"image": spec.image, "scale": spec.scale, "kernel": spec.kernel_name, "sigma_255": spec.sigma_255}
-        line |= {"method": name, "metrics": metrics, "seconds": round(seconds, 3), "set": spec.set_name}
-        return line | {"fingerprint": mark} | ({"note": case.note} if case.note else {})
+        line |= {"method": name, "metrics": metrics} | ({} if seconds is None else {"seconds": round(seconds, 3)})
+        return line | {"set": spec.set_name, "fingerprint": mark} | ({"note": case.note} if case.note else {})
 
     def _keep_case(self, case: Case) -> None:
         self._keep(case.spec, "lr", as_uint8(case.y))

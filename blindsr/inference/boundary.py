@@ -71,7 +71,7 @@ def pad(
     if boundary == "taper":
         depths = [r - _nearest_border(n) for n, r in zip(size, radii)]
         return Padded(soften(y, depths, radii), 0, 0, size, max(radii))
-    starts, depths, step = [], [], alignment(scale, multiple)
+    starts, ends, depths, step = [], [], [], alignment(scale, multiple)
     for dimension, length, radius in zip((-2, -1), size, radii):
         least = radius + MARGIN
         start = -(-least // step) * step  # so that a U-Net meets the same pixels in every tile
@@ -80,7 +80,8 @@ def pad(
         position = (torch.arange(total) - start) % total
         depths.append(torch.minimum(position - length + 1, total - position))
         starts.append(start)
-    return Padded(soften(y, depths, radii), starts[0], starts[1], size, max(starts) + max(radii))
+        ends.append(total - start - length)
+    return Padded(soften(y, depths, radii), starts[0], starts[1], size, max(*starts, *ends) + max(radii))
 
 
 def alignment(scale: int, multiple: int) -> int:

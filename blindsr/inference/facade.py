@@ -166,13 +166,13 @@ class BlindSR:
                 elif photo.alpha is None:
                     into(band)
                 else:
-                    into(as_array(band, enlarge_alpha(photo.alpha, scale, grid, slice(top, top + len(band))), 3))
+                    into(as_array(band, enlarge_alpha(photo.alpha, passage.scale, grid, slice(top, top + len(band))), 3))
                 top += len(band)
         result = self._answer(source, passage, grid, precision, started)
         if into is not None:
             return result
         pixels = np.concatenate(kept) if len(kept) > 1 else kept[0]
-        alpha = None if photo.alpha is None else enlarge_alpha(photo.alpha, scale, grid)
+        alpha = None if photo.alpha is None else enlarge_alpha(photo.alpha, passage.scale, grid)
         return replace(
             result, photo=replace(photo, pixels=pixels, alpha=alpha), image=as_array(pixels, alpha, dimensions(source))
         )

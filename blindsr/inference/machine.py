@@ -12,18 +12,23 @@ import torch
 from torch import nn
 
 from blindsr.interfaces import BlindSRError
+from blindsr.processes import local_rank
 from blindsr.restorers.rrdbnet import RRDBNet
 
 Precision = Literal["auto", "fp32", "bf16"]
 ASSUMED_FREE = 2 * 2**30  # bytes, where the system does not say
 SHARE = 0.5  # of the free memory that one restoration may take
 MOST = 2 * 2**30  # bytes, and no more than this on a CPU: larger tiles are hardly faster
+ESTIMATE_BYTES = 700  # for each low-resolution pixel that a first estimate looks at; measured: 640 to 670
 
 
-def choose_device(name: str | None) -> torch.device:
-    """The named device; None takes the first CUDA device, else the CPU. Raises BlindSRError when it is not there."""
+def choose_device(name: str | None, own: bool = False) -> torch.device:
+    """The named device; None takes the first CUDA device, else the CPU. With ``own`` each of the processes that torchrun
+    started here takes a GPU of its own, unless the name says which. Raises BlindSRError when it is not there."""
     if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if own and name == "cuda" and local_rank() is not None:
+        name = f"cuda:{local_rank() % max(torch.cuda.device_count(), 1)}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
@@ -81,10 +86,11 @@ def _libc() -> ctypes.CDLL | None:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that are free on the device; on a CPU, what this process keeps for later is given back first, and the
-    container's limit counts too."""
+    """Bytes that are free on the device, with what PyTorch keeps there for later. On a CPU, what this process keeps for
+    later is given back first, and the container's limit counts too."""
     if device.type == "cuda":  # emptying its cache would make every photo wait
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept
     forget_cached(device)
     found = [value for value in (_available(), _within_group()) if value is not None]
     return max(min(found, default=ASSUMED_FREE), 0)
@@ -100,9 +106,12 @@ def _available() -> int | None:
 
 def _within_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
     try:
-        return int((folder / "memory.max").read_text()) - int((folder / "memory.current").read_text())
+        free = int((folder / "memory.max").read_text()) - int((folder / "memory.current").read_text())
+        lines = (folder / "memory.stat").read_text().splitlines()
     except (OSError, ValueError):  # no limit reads "max"
         return None
+    # Pages of files that nobody has read lately are given up when somebody needs them.
+    return free + sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
 
 
 def bytes_per_pixel(restorer: nn.Module) -> int:
@@ -123,12 +132,9 @@ def affordable_pixels(restorer: nn.Module, device: torch.device) -> int:
     return int((min(room, MOST) if device.type == "cpu" else room) / bytes_per_pixel(restorer))
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was what an operation lacked, on a CPU or a GPU."""
-    words = str(error)
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and ("can't allocate memory" in words or "out of memory" in words)
-    )
+def affordable_side(device: torch.device) -> int:
+    """Side of the square, in low-resolution pixels, that a first estimate may look at."""
+    return int((SHARE * free_memory(device) / ESTIMATE_BYTES) ** 0.5)
 
 
 def forget_cached(device: torch.device) -> None:

@@ -20,6 +20,7 @@ from blindsr.inference.sources import MAX_SIGMA, to_pixels, to_tensor, window_of
 from blindsr.inference.surroundings import surround
 from blindsr.inference.varying import CELL, KernelField, find_field
 from blindsr.interfaces import BlindSRError, Estimate, Restoration
+from blindsr.processes import is_out_of_memory
 
 ESTIMATION_SIDE = 1024  # high-resolution pixels of the window that an estimate alone looks at
 SPECTRUM_SIDE = 2048  # low-resolution pixels of the window that the first estimate is made from
@@ -43,7 +44,6 @@ class Passage:
         self.model, self.device = model, device
         self.photo, self.scale, self.blur, self.boundary = photo, scale, blur, boundary
         self.refines, self.rounding = refines, images.rounding_noise(photo.pixels.dtype)
-        self.multiple = getattr(getattr(model.restorer, "prior", None), "multiple", 1)
         self.tiles = 0
         self.field: KernelField | None = None
         self._first: Estimate | None = None
@@ -61,10 +61,16 @@ class Passage:
         self.blur = replace(self.blur, sigma=level.float().clamp(0, MAX_SIGMA), sigma_source=how)
 
     def first(self) -> Estimate:
-        """The first estimate, from the photo as it is: padding would weaken its noise and bend its spectrum."""
-        if self._first is None:
-            y = self._tensor(*window_of(self.photo.pixels, SPECTRUM_SIDE))
-            self._first = self.model.first_estimate(y, self.scale)
+        """The first estimate, from the photo as it is: padding would weaken its noise and bend its spectrum. Of a large
+        one, from as much of it as memory allows."""
+        side = min(SPECTRUM_SIDE, max(machine.affordable_side(self.device), SMALLEST_TILE))
+        while self._first is None:
+            try:
+                self._first = self.model.first_estimate(self._tensor(*window_of(self.photo.pixels, side)), self.scale)
+            except Exception as error:
+                if not is_out_of_memory(error) or side <= SMALLEST_TILE:
+                    raise
+            side = max(min(side, max(self.size)) // 2, SMALLEST_TILE)
         return self._first
 
     def estimate(self) -> None:
@@ -79,7 +85,7 @@ class Passage:
                 self.blur = self.blur.found(self._found(y, boundary, first))
                 return
             except Exception as error:
-                if not machine.is_out_of_memory(error) or side <= SMALLEST_TILE:
+                if not is_out_of_memory(error) or side <= SMALLEST_TILE:
                     raise
             side = max(min(side, max(self.size)) // 2, SMALLEST_TILE)
 
@@ -131,7 +137,7 @@ class Passage:
         around = 2 * (radius + MARGIN)  # what padding adds, at least
         if (self.size[0] + around) * (self.size[1] + around) * self.scale**2 <= pixels:
             return max(self.size)
-        around += 2 * self.reach + alignment(self.scale, self.multiple)
+        around += 2 * self.reach + alignment(self.scale, self.model.restorer.multiple)
         return max(int((0.95 * pixels) ** 0.5) // self.scale - around, SMALLEST_TILE)  # padding rounds up a little
 
     # -- restoring ---------------------------------------------------------------------------------------
@@ -159,7 +165,7 @@ class Passage:
         return max(machine.affordable_pixels(self.model.restorer, self.device) // pixels, 1)
 
     def _plan(self, height: int, width: int, core: int) -> tuple[list[tiling.Span], list[tiling.Span]]:
-        step, margin, feather = alignment(self.scale, self.multiple), self.reach, tiling.FEATHER
+        step, margin, feather = alignment(self.scale, self.model.restorer.multiple), self.reach, tiling.FEATHER
         if self.field is not None:  # neighbours with other kernels fade into one another slowly
             feather = core // 2
             margin = max(margin, feather)
@@ -178,23 +184,21 @@ class Passage:
         try:
             return self._restored(windows)
         except Exception as error:
-            if not machine.is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         machine.forget_cached(self.device)
         if len(windows) > 1:
             return [self._tiles([window])[0] for window in windows]
-        return [self._in_pieces(*windows[0])]
+        return [self._in_pieces(windows[0])]
 
-    def _in_pieces(self, rows: slice, cols: slice) -> Tensor:
+    def _in_pieces(self, window: tiling.Window) -> Tensor:
         self._prepare_tiles()
-        inner_rows, inner_cols = self._halves(rows.stop - rows.start, cols.stop - cols.start)
+        sides = (piece.stop - piece.start for piece in (window.rows, window.cols))
+        inner_rows, inner_cols = self._halves(*sides)
         self.tiles += len(inner_rows) * len(inner_cols) - 1
 
         def part(windows: list[tiling.Window]) -> Sequence[Tensor]:
-            ((r, c),) = windows
-            return self._tiles(
-                [(slice(rows.start + r.start, rows.start + r.stop), slice(cols.start + c.start, cols.start + c.stop))]
-            )
+            return self._tiles([inner.within(window) for inner in windows])
 
         return torch.cat(list(tiling.bands_of_tiles(part, inner_rows, inner_cols, self.scale)))
 
@@ -209,7 +213,7 @@ class Passage:
 
     def _restored(self, windows: list[tiling.Window]) -> Tensor:
         """(B, s·h, s·w, C) float32"""
-        y = torch.cat([self._tensor(*window) for window in windows])
+        y = torch.cat([self._tensor(window.rows, window.cols) for window in windows])
         padded = self._padded(y, self.boundary)
         first = self.first() if self.blur.sought else None
         kernel, sigma, doubt = self._told(windows)
@@ -226,19 +230,20 @@ class Passage:
 
     def _at_border(self, window: tiling.Window) -> bool:
         """Whether the photo ends at a border of ``window``; inside it what padding makes up is cut off with the overlap."""
-        return any(part.start == 0 or part.stop == length for part, length in zip(window, self.size))
+        pieces = zip((window.rows, window.cols), self.size)
+        return any(piece.start == 0 or piece.stop == length for piece, length in pieces)
 
     def _told(self, windows: list[tiling.Window]) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Kernel, noise level and doubt of each of the windows, as far as they are known."""
         if self.field is None:
             blurs = [self.blur] * len(windows)
         else:
-            blurs = [self.blur.here(*self.field.at(*window)) for window in windows]
+            blurs = [self.blur.here(*self.field.at(window.middle)) for window in windows]
         values = zip(*((blur.kernel, blur.sigma, blur.doubt) for blur in blurs))
         return tuple(None if value[0] is None else torch.cat(value) for value in values)
 
     def _padded(self, y: Tensor, boundary: Boundary) -> Padded:
-        return pad(y, self.scale, self.kernel_size, boundary, self.multiple)
+        return pad(y, self.scale, self.kernel_size, boundary, self.model.restorer.multiple)
 
     def _tensor(self, rows: slice, cols: slice) -> Tensor:
         """A piece of the photo; the whole is never held as floats."""

@@ -98,7 +98,8 @@ class _Photo:
     sigma: Tensor
     shift: float
 
-    def restored(self, kernel: Tensor, doubt: Tensor) -> Iterate:
+    def restored(self, kernel: Tensor, doubt: Tensor | None) -> Iterate:
+        """The photo restored with a ``kernel`` of this ``doubt``, or trusted fully (None)."""
         model = self.model
         told = model.told(doubt)
         y = surround(self.padded, kernel, self.sigma, self.scale, self.shift).y
@@ -121,7 +122,7 @@ class _Photo:
         else ``kernel`` and ``doubt``."""
         if not nearly.any():
             return kernel, doubt
-        own = found.doubt.float()
+        own = doubt if found.doubt is None else found.doubt.float()
         gaussian = nearest_gaussian(found.kernel.float())
         gaussian = nearest_gaussian(self.solved(self.restored(gaussian, own).x, gaussian, own))
         rings = self.variation(gaussian) > RINGS * self.variation(kernel)
@@ -145,14 +146,14 @@ class _Photo:
 
     def misfit(self, kernel: Tensor) -> Tensor:
         """Root mean square of what the restoration by a trusted ``kernel``, degraded again, leaves of the brightness, (B,)."""
-        x = luma(self.restored(kernel, torch.zeros_like(self.sigma)).x.clamp(0, 1))
+        x = luma(self.restored(kernel, None).x.clamp(0, 1))
         with torch.autocast(x.device.type, enabled=False):
             left = decimate(blur(x, kernel, shift=self.shift), self.scale) - luma(self.padded.y)
         return self._inside(left, self.padded.margin).square().mean((1, 2, 3)).sqrt()
 
     def variation(self, kernel: Tensor) -> Tensor:
         """Total variation of the brightness, per pixel, of the photo restored by a trusted ``kernel``, (B,)."""
-        gray = luma(self.restored(kernel, torch.zeros_like(self.sigma)).x.clamp(0, 1))
+        gray = luma(self.restored(kernel, None).x.clamp(0, 1))
         gray = self._inside(gray, self.padded.margin * self.scale)
         return torch.hypot(gray.diff(dim=-1)[..., :-1, :], gray.diff(dim=-2)[..., :-1]).mean((1, 2, 3))
 

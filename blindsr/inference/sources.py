@@ -17,6 +17,7 @@ Source = str | os.PathLike[str] | np.ndarray | images.Photo
 
 MAX_SIGMA = 100 / 255  # beyond what any of the models was made for
 BLOCK = 16  # pixels a side that count together in the search for texture
+STRIP = 512  # rows of alpha that are enlarged at once
 CUBIC_REACH = 3  # rows on either side that a cubic enlargement reads
 SUPPORT = 0.999  # share of a kernel that counts when its size is compared with the photo's
 
@@ -66,7 +67,7 @@ def as_array(pixels: np.ndarray, alpha: np.ndarray | None, axes: int) -> np.ndar
 
 def to_tensor(pixels: np.ndarray, device: torch.device) -> Tensor:
     """(H, W, 1 or 3) uint8 or uint16 as (1, 3, H, W) float32 in [0, 1]; gray is repeated. They travel as they are."""
-    samples = torch.tensor(pixels)
+    samples = torch.tensor(np.ascontiguousarray(pixels))  # torch takes no picture that is turned or mirrored by strides
     if device.type == "mps":  # it has no uint16
         samples = samples.float()
     y = samples.to(device).permute(2, 0, 1)[None].float() / np.iinfo(pixels.dtype).max
@@ -117,10 +118,15 @@ def enlarge_alpha(alpha: np.ndarray, scale: int, grid: Grid, rows: slice | None 
         first = max(rows.start // scale - CUBIC_REACH, 0)
         band = enlarge_alpha(alpha[first : -(-rows.stop // scale) + CUBIC_REACH], scale, grid)
         return band[rows.start - first * scale : rows.stop - first * scale]
+    height, width = alpha.shape
     if grid == "centre":
-        height, width = alpha.shape
         return cv2.resize(alpha, (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
-    y = torch.from_numpy(images.to_float(alpha))[None, None]
+    if height > STRIP + 2 * CUBIC_REACH:  # the weights of a long side would take a gigabyte
+        bands = [slice(top * scale, min(top + STRIP, height) * scale) for top in range(0, height, STRIP)]
+        return np.concatenate([enlarge_alpha(alpha, scale, grid, band) for band in bands])
+    if width > STRIP + 2 * CUBIC_REACH:
+        return np.ascontiguousarray(enlarge_alpha(alpha.T, scale, grid).T)
+    y = torch.from_numpy(np.ascontiguousarray(images.to_float(alpha)))[None, None]
     return images.from_float(bicubic_enlarge(y, scale, grid)[0, 0].numpy(), alpha.dtype)
 
 

@@ -18,7 +18,23 @@ FEATHER = 8  # low-resolution pixels over which neighbours fade
 PRIOR_MARGIN = 64  # high-resolution pixels that data step and prior should see around a tile, beside the radius of the kernel
 
 Progress = Callable[[int, int], None]
-Window = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The piece of a photo that a tile reads, and the ``middle`` (row, column) of what it owns: near the photo's borders
+    that is not the middle of the piece. All in low-resolution pixels."""
+
+    rows: slice
+    cols: slice
+    middle: tuple[float, float]
+
+    def within(self, outer: Window) -> Window:
+        """This piece of the piece ``outer`` as one of the photo."""
+        top, left = outer.rows.start, outer.cols.start
+        rows = slice(top + self.rows.start, top + self.rows.stop)
+        cols = slice(left + self.cols.start, left + self.cols.stop)
+        return Window(rows, cols, (top + self.middle[0], left + self.middle[1]))
 
 
 @dataclass(frozen=True)
@@ -30,10 +46,16 @@ class Span:
     stop: int
     first: int
     weights: np.ndarray
+    middle: float
+    """Of the part that it owns, in low-resolution pixels."""
 
     @property
     def last(self) -> int:
         return self.first + len(self.weights)
+
+    @property
+    def piece(self) -> slice:
+        return slice(self.start, self.stop)
 
 
 def plan(length: int, core: int, margin: int, scale: int, step: int = 1, feather: int = FEATHER) -> list[Span]:
@@ -55,7 +77,7 @@ def plan(length: int, core: int, margin: int, scale: int, step: int = 1, feather
         if i < count - 1:
             weights[len(weights) - feather :] *= 1 - ramp
         start = min(max(a - margin, 0), length - reads) // step * step
-        spans.append(Span(start, min(max(start + reads, b + margin), length), first, weights))
+        spans.append(Span(start, min(max(start + reads, b + margin), length), first, weights, (a + b) / 2))
     return spans
 
 
@@ -77,7 +99,7 @@ def bands_of_tiles(
     for i, row in enumerate(rows):
         strip: Tensor | None = None
         for group in _alike(cols, together):
-            tiles = restore([(slice(row.start, row.stop), slice(col.start, col.stop)) for col in group])
+            tiles = restore([Window(row.piece, col.piece, (row.middle, col.middle)) for col in group])
             for col, tile in zip(group, tiles):
                 if total == 1:
                     strip = tile

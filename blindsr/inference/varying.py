@@ -28,13 +28,11 @@ class KernelField:
     doubts: np.ndarray
     size: tuple[int, int]
 
-    def at(self, rows: slice, cols: slice) -> tuple[np.ndarray, float]:
-        """Kernel (h, w) and doubt of the cell in which the middle of this piece of the photo lies."""
-        place = []
-        for piece, length, count in zip((rows, cols), self.size, self.doubts.shape):
-            middle = (piece.start + piece.stop) / 2
-            place.append(min(int(middle * count / length), count - 1))
-        return self.kernels[tuple(place)], float(self.doubts[tuple(place)])
+    def at(self, position: tuple[float, float]) -> tuple[np.ndarray, float]:
+        """Kernel (h, w) and doubt of the cell in which this ``position`` (row, column) of the photo lies."""
+        sides = zip(position, self.size, self.doubts.shape)
+        place = tuple(min(int(at * count / length), count - 1) for at, length, count in sides)
+        return self.kernels[place], float(self.doubts[place])
 
 
 def cells_of(size: tuple[int, int]) -> tuple[int, int]:

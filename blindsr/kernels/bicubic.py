@@ -9,8 +9,10 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import torch
 
 from blindsr.interfaces import SCALES, BlindSRError
+from blindsr.ops.resize import bicubic_shrink, keys_cubic
 
 SIZE = 25
 
@@ -20,18 +22,11 @@ def _check_scale(scale: int) -> None:
         raise BlindSRError(f"no bicubic kernel for scale {scale}; choose one of {', '.join(map(str, SCALES))}")
 
 
-def _keys(t: np.ndarray) -> np.ndarray:
-    """The cubic convolution kernel with a = −1/2 (Keys, 1981)."""
-    t = np.abs(t)
-    near, far = 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
-    return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
-
-
 @cache
 def _exact(scale: int) -> np.ndarray:
     offsets = np.arange(SIZE) - SIZE // 2
     # Output i reads x at i·s + (s−1)/2; a convolution fetches x at i·s − offset.
-    taps = _keys((offsets + (scale - 1) / 2) / scale)
+    taps = keys_cubic((offsets + (scale - 1) / 2) / scale)
     taps /= taps.sum()
     kernel = np.outer(taps, taps)
     kernel.setflags(write=False)
@@ -67,10 +62,6 @@ def fit_bicubic_kernel(scale: int, images: list[np.ndarray] | None = None, seed:
     Returns (25, 25) float64. Raises BlindSRError for a wrong scale or images too small to determine the kernel.
     """
     _check_scale(scale)
-    import torch
-
-    from blindsr.ops.resize import bicubic_shrink
-
     if images is None:
         rng = np.random.default_rng(seed)
         images = [_random_field(48 * scale + 2 * SIZE, rng) for _ in range(2)]

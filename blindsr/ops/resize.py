@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ def zero_fill(y: Tensor, scale: int) -> Tensor:
     return x
 
 
-def _keys(t: np.ndarray) -> np.ndarray:
+def keys_cubic(t: np.ndarray) -> np.ndarray:
     """The cubic convolution kernel with a = −1/2 (Keys, 1981), as MATLAB's imresize uses it."""
     t = np.abs(t)
     near = 1.5 * t**3 - 2.5 * t**2 + 1
@@ -32,7 +32,7 @@ def _keys(t: np.ndarray) -> np.ndarray:
     return np.where(t <= 1, near, np.where(t < 2, far, 0.0))
 
 
-@cache
+@lru_cache(maxsize=16)
 def cubic_matrix(n_in: int, n_out: int, ratio: float, offset: float) -> np.ndarray:
     """Weights (n_out, n_in) of a cubic resampling that reads output sample i at i/ratio + offset.
 
@@ -43,7 +43,7 @@ def cubic_matrix(n_in: int, n_out: int, ratio: float, offset: float) -> np.ndarr
     centres = np.arange(n_out) / ratio + offset
     reach = int(np.ceil(2 / stretch)) + 1
     taps = np.floor(centres)[:, None] + np.arange(-reach, reach + 1)
-    weights = _keys((centres[:, None] - taps) * stretch)
+    weights = keys_cubic((centres[:, None] - taps) * stretch)
     weights /= weights.sum(1, keepdims=True)
     period = 2 * n_in
     mirrored = taps.astype(int) % period

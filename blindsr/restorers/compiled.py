@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from blindsr.interfaces import Restorer
+from blindsr.processes import is_out_of_memory
 from blindsr.restorers.resunet import ResUNet
 
 
@@ -32,6 +33,8 @@ class Compiled:
             try:
                 return self.compiled(x)
             except Exception as error:  # of any kind: they come from the compiler behind as well
+                if is_out_of_memory(error):  # whoever called has smaller pieces
+                    raise
                 self.compiled = self.function
                 self.report(f"not compiled: {' '.join(str(error).split())[:100]}")
         return self.function(x)

@@ -79,6 +79,8 @@ class USRNetConfig:
     def __post_init__(self) -> None:
         if self.fold < 1:
             raise ValueError("fold must be at least 1")
+        if not self.channels:
+            raise ValueError("channels must name one number or more")
         if self.channels[0] < 3 * self.fold**2:
             raise ValueError(f"fold {self.fold} needs at least {3 * self.fold**2} channels in the first layer")
         if self.doubt_rank < 0:
@@ -94,6 +96,7 @@ class USRNet(Restorer):
         self.n_iterations = config.n_iterations
         self.doubts = config.doubt_rank > 0
         self.prior = ResUNet(4 + self.doubts, 3, config.channels, fold=config.fold)
+        self.multiple = self.prior.multiple
         self.hyper = HyperNet(config.n_iterations, config.hidden, 2 + self.doubts, config.logarithmic)
         self.prior.start_as_identity()
         self.hyper.start_small()

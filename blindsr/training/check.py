@@ -18,10 +18,12 @@ ENOUGH = 0.7  # of the loss that it began with
 
 def check(config: TrainConfig, seconds: float = SECONDS, most: int = 400) -> tuple[bool, str]:
     """Train on one batch for ``seconds`` or ``most`` steps, from new weights, without any schedule; (passed, a line
-    that says why). Nothing is kept."""
+    that says why). Nothing is kept. Where the model finds kernels it is told none: losses of either kind cannot be
+    compared."""
     config = replace(
         config,
         start_from=(),
+        true_kernel=0.0,
         tensorboard=False,
         compile=False,  # compiling would take longer than all the steps
         schedule=replace(config.schedule, kind="step", milestones=(), minutes=0.0, iterations=most + 1, warmup=10),

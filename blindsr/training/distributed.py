@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from blindsr.inference.machine import choose_device
 from blindsr.interfaces import BlindSRError
+from blindsr.processes import local_rank, rank_and_world
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,9 @@ class Processes:
     def join(cls, device: str) -> Processes:
         """Meet the other processes that torchrun started, if it did. ``device`` is auto, cpu, cuda or cuda:N."""
         name = None if device == "auto" else device
-        if "LOCAL_RANK" not in os.environ:
+        if local_rank() is None:
             return cls(0, 1, choose_device(name))
-        if choose_device(name).type == "cuda":
-            name = f"cuda:{os.environ['LOCAL_RANK']}"
-        chosen = choose_device(name)
+        chosen = choose_device("cuda" if device.startswith("cuda") else name, own=True)  # NCCL wants one GPU for each
         if chosen.type == "cuda":
             torch.cuda.set_device(chosen)
         start = 1 if dist.is_initialized() else _meet("nccl" if chosen.type == "cuda" else "gloo")
@@ -94,7 +93,7 @@ def _meet(backend: str) -> int:
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         dist.init_process_group(backend)
         return 1
-    rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    rank, world = rank_and_world()
     address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     store = dist.TCPStore(*address, world_size=world, is_master=False)
     start = agree(dist.PrefixStore("blindsr", store), rank, world)

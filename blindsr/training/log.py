@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from blindsr.atomic import whole_file
-from blindsr.evaluation.jsonl import read_lines
+from blindsr.atomic import read_lines, whole_file
 from blindsr.interfaces import BlindSRError
 
 

@@ -178,6 +178,8 @@ class Trainer:
         stop = False
         try:
             if self.saved < 0:
+                if self.processes.leads:  # what an earlier run fell back to is not ours
+                    (self.out / "calm.pt").unlink(missing_ok=True)
                 self.save()  # something to fall back to
             pin = self.processes.device.type == "cuda"
             with closing(stream(self.source, self.step, self.config.data.workers, pin)) as batches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,11 +45,15 @@ def validate(
     model.eval()
     device = next(model.parameters()).device
     report: dict[str, float] = {}
+    kinds: Counter[str] = Counter()
     shown = []
     for batch in (b.to(device) for b in batches):
         with autocast():
             named, last, x = _judge(model, batch, restore)
         prefix = f"x{batch.scale}" + ("" if batch.k is not None else " unknown")
+        kinds[prefix] += 1
+        if kinds[prefix] > 1:  # of several degradations
+            prefix += f" {kinds[prefix]}"
         if natural and x is not None:
             bicubic = bicubic_enlarge(batch.y, batch.scale, batch.grid)
             named |= {f"niqe {of}": naturalness(t) for of, t in (("bicubic", bicubic), ("", x), ("true", batch.x))}

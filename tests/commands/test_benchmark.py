@@ -18,8 +18,8 @@ from PIL import Image
 
 from blindsr import checkpoints, registry
 from blindsr.alternating import AlternatingConfig, AlternatingSR
+from blindsr.atomic import read_lines
 from blindsr.cli import main
-from blindsr.evaluation.jsonl import read_lines
 from blindsr.evaluation.methods.base import load_model, weights_fingerprint
 from blindsr.evaluation.protocol import load_protocol
 from blindsr.kernels.gaussian import gaussian
@@ -296,6 +296,8 @@ def test_without_truth(data, toy, tmp_path, capsys):
     assert code == 0 and "There is no truth" in said and "| NIQE |" in said
     code, _, errors = run(capsys, *common, "--method", "total_variation")
     assert code == 2 and "knows no true kernel" in errors[-1]
+    code, _, errors = run(capsys, *common, "--method", "bicubic", "--metric", "psnr")
+    assert code == 2 and len(errors) == 1 and "--metric psnr: " in errors[0]
 
 
 def one_photo(capsys, data: Path, toy, out: Path, *options: object) -> tuple[int, str, list[str]]:

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from blindsr import images
+from blindsr.atomic import read_lines
 from blindsr.cli import main
 from blindsr.commands import manifest
 from blindsr.commands.batch import Batch, Job
 from blindsr.commands.manifest import Manifest, content_hash
 from blindsr.commands.restore import RestoreTask
 from blindsr.commands.sink import BandSink
-from blindsr.evaluation.jsonl import read_lines
 from blindsr.kernels.bicubic import bicubic_kernel
 
 
@@ -293,3 +293,30 @@ def test_refined_kernels(restore, tmp_path) -> None:
     assert json.loads((tmp_path / "out" / "p0_x2.json").read_text())["settings"]["refined"]
     code, _, errors = restore("--refine", "--kernel", "gaussian:1.0")
     assert code == 2 and len(errors) == 1 and "not refined" in errors[0]
+
+
+def test_results_do_not_become_photos(small_model, photos, tmp_path, capsys) -> None:
+    """A folder that is its own --out would be restored again and again; one photo of it may be."""
+    words = ["restore", "--scale", "2", "--model", str(small_model), "--out", str(photos)]
+    for inputs in (str(photos), f"{photos}/p*.png"):
+        assert main([*words, inputs]) == 2
+        assert "would be taken for photos later: choose another --out" in capsys.readouterr().err
+    assert len(list(photos.iterdir())) == 5
+    assert main([*words, str(photos / "p1.png")]) == 0 and (photos / "p1_x2.png").exists()
+
+
+def test_who_finished_while_another_began_is_not_waited_for(tmp_path, monkeypatch) -> None:
+    """PyTorch may take long to load in one process, and another have nothing to do."""
+    (tmp_path / "manifest.1.jsonl").write_text(f'{{"rank": 1, "finished": {time.time() - 30}}}\n')
+    monkeypatch.setattr(manifest, "BEGAN", time.time() - 31)
+    Manifest(tmp_path, dict, 0, 2).finish(wait=True)
+
+
+def test_a_manifest_cut_within_a_letter(restore, photos, tmp_path) -> None:
+    """And names that hold what other programs take for the end of a line."""
+    (photos / "p0.png").rename(photos / "café\u2028.png")
+    assert restore()[0] == 0
+    with (tmp_path / "out" / "manifest.jsonl").open("ab") as file:
+        file.write(b'{"result": "caf\xc3')
+    code, said, _ = restore()
+    assert code == 0 and "5 photos were restored already" in said

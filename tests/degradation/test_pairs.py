@@ -1,14 +1,15 @@
 """Folders of pairs: the same whoever makes them, and whenever they are stopped."""
 
 import json
+import os
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from blindsr import cli
+from blindsr.atomic import read_lines
 from blindsr.degradation.shuffled import replay
-from blindsr.evaluation.jsonl import read_lines
 from blindsr.images import from_float, read, to_float
 
 
@@ -105,3 +106,30 @@ def test_record_is_json(photos, tmp_path):
     assert degrade(photos, tmp_path / "pairs", "--jobs", "1", "--config", "bsrgan_plus", "--record") == 0
     for line in (tmp_path / "pairs" / "manifest.jsonl").read_text().splitlines():
         assert [s for s in json.loads(line)["record"]["steps"]][-1]["op"] == "jpeg"
+
+
+@pytest.mark.parametrize("part", ["hr", "lr"])
+def test_photos_are_never_overwritten(photos, tmp_path, capsys, part):
+    """Not where the pairs would be written among them, either."""
+    among = tmp_path / "data" / part
+    among.parent.mkdir()
+    photos.rename(among)
+    before = {p: p.read_bytes() for p in among.iterdir()}
+    assert degrade(among, tmp_path / "data") == 2
+    err = capsys.readouterr().err
+    assert "into the folder of this photo; choose another --out" in err and err.count("\n") == 1
+    assert {p: p.read_bytes() for p in among.iterdir()} == before
+    assert degrade(among, among, "--sheet") == 2 and "would be taken for photos later" in capsys.readouterr().err
+
+
+def test_what_else_a_manifest_holds_is_no_pair(photos, tmp_path):
+    out = tmp_path / "pairs"
+    out.mkdir()
+    (out / "manifest.jsonl").write_text('{"result": "0_x2.png", "state": "done"}\n')
+    assert degrade(photos, out, "--jobs", "1") == 0 and len(contents(out)) == 12
+
+
+def test_a_name_that_is_not_utf_8(photos, tmp_path):
+    os.rename(os.fsencode(photos / "0.png"), os.path.join(os.fsencode(photos), b"caf\xe9.png"))
+    assert degrade(photos, tmp_path / "pairs", "--jobs", "1") == 0
+    assert degrade(photos, tmp_path / "pairs", "--jobs", "1") == 0 and len(contents(tmp_path / "pairs")) == 12

@@ -1,6 +1,7 @@
 """The shuffled degradation: order, probabilities, replay, sizes."""
 
 import json
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -93,7 +94,7 @@ def test_operations_can_be_left_out():
     assert all(s["op"] != "camera" for _ in range(200) for s in Shuffled(c.without("camera")).draw(4, rng))
     with pytest.raises(BlindSRError, match="no operation is called 'kamera'"):
         c.without("kamera")
-    with pytest.raises(ValueError, match="must always be 'fit'"):
+    with pytest.raises(BlindSRError, match="--without fit: some step must always be 'fit'"):
         c.without("fit")
 
 
@@ -135,3 +136,36 @@ def test_a_mixture_takes_one_part_for_a_batch():
     assert shares[None] + shares[25] == 40 and 3 <= shares[None] <= 18
     with pytest.raises(config.ConfigError, match="2 parts"):
         parse({"name": "mixed", "weights": [1], "parts": ["bsrgan", part]}, "m")
+
+
+def test_batches_do_not_always_begin_where_a_jpeg_block_does():
+    """Nor do the patches of files; the borders of blocks show in the differences of neighbouring pixels."""
+    steps = [{"op": "fit"}, {"op": {"name": "jpeg", "quality": [8, 9]}}]
+    shuffled = registry.build(registry.parse_component("degradation")({"name": "shuffled", "steps": steps}, "mine"))
+    rng, phases = np.random.default_rng(0), Counter()
+    coarse = torch.rand(24, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    x = torch.nn.functional.interpolate(coarse, size=(96, 96), mode="bicubic").clamp(0, 1)
+    batch = shuffled.batch(x, 1, rng)
+    side = 96 - 2 * shuffled.margin(1)
+    assert batch.x.shape == batch.y.shape == (24, 3, side, side)
+    assert (batch.x - batch.y).abs().mean() < 0.1  # cut at the same place
+    for y in batch.y:
+        edges = y.diff(dim=-1).abs().mean((0, 1))
+        phases[int(torch.stack([edges[p::8].mean() for p in range(8)]).argmax())] += 1
+    assert len(phases) > 4
+
+
+def test_a_pickled_one_is_the_same():
+    """Loader processes get it so, where processes are not forked."""
+    shuffled = Shuffled(shipped("bsrgan"))
+    again = pickle.loads(pickle.dumps(shuffled))
+    assert again.draw(4, np.random.default_rng(3)) == shuffled.draw(4, np.random.default_rng(3))
+
+
+def test_what_resizes_after_the_last_fit_is_an_error():
+    c = shipped("bsrgan")
+    loose = Shuffled(ShuffledConfig(c.steps, c.first, c.last))  # in any order, fit and shrink too
+    hr = np.zeros((64, 64, 3), np.float32)
+    with pytest.raises(BlindSRError, match="instead of 16×16 pixels: at ×4 'fit' must come after all that resizes"):
+        for seed in range(40):
+            loose(hr, 4, np.random.default_rng(seed))

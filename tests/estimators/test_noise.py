@@ -82,3 +82,11 @@ def test_each_picture_of_a_batch_by_itself() -> None:
 def test_tiny_pictures_give_a_number(size: tuple[int, int]) -> None:
     sigma = estimate_noise(torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0)))
     assert sigma.shape == (2,) and torch.isfinite(sigma).all()
+
+
+def test_autocast_makes_no_difference():
+    """bfloat16 has a step of 1/256 near 1, more than the noise of most photos."""
+    y = 0.5 + 0.3 / 255 * torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = estimate_noise(y)
+    assert found.dtype == torch.float32 and torch.equal(found, estimate_noise(y))

@@ -49,6 +49,7 @@ def test_reflection_leaves_room_for_the_kernel_in_sizes_quick_to_transform(scale
         assert start * scale % 8 == 0 and total * scale % 8 == 0
         assert next_fast_len(total * scale) == total * scale
         assert total <= 1.6 * (length + 2 * least) + 16
+        assert padded.margin >= max(start, total - start - length)  # all that is made up
 
 
 def test_fast_length() -> None:

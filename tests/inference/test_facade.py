@@ -169,6 +169,14 @@ def test_alpha_in_bands_is_that_of_the_whole(grid: str, scale: int) -> None:
     assert np.abs(np.concatenate(bands).astype(int) - whole).max() <= 1  # orders of addition
 
 
+@pytest.mark.parametrize("size", [(1300, 40), (40, 1300)])
+def test_alpha_of_long_sides_is_that_of_the_whole(size: tuple[int, int], monkeypatch) -> None:
+    alpha = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    pieces = enlarge_alpha(alpha, 2, "corner")
+    monkeypatch.setattr("blindsr.inference.sources.STRIP", 10_000)
+    assert np.abs(pieces.astype(int) - enlarge_alpha(alpha, 2, "corner")).max() <= 1
+
+
 def test_gray_stays_gray(plain: BlindSR) -> None:
     gray = images.from_float(scene(30, 40).mean(2), np.uint8)
     one = plain.restore(gray, 2, "gaussian:1.0", 0.01).image
@@ -420,6 +428,33 @@ def test_out_of_memory_halves_the_tile_and_goes_on(blind: BlindSR, monkeypatch, 
     restored = blind.restore(source, 2, given, 0.01)
     assert refused and restored.tiles > 1 and restored.image.shape == (440, 400, 3)
     assert np.abs(restored.image.astype(int) - smooth.image).mean() < 1
+
+
+def test_the_first_estimate_takes_what_memory_allows(blind: BlindSR, monkeypatch) -> None:
+    source = images.from_float(scene(300, 280), np.uint8)
+    first, seen = blind.model.first_estimate, []
+
+    def narrow(y, scale):
+        seen.append(tuple(y.shape[-2:]))
+        if y.shape[-1] > 100:
+            raise MemoryError
+        return first(y, scale)
+
+    monkeypatch.setattr(blind.model, "first_estimate", narrow)
+    assert blind.estimate(source, 1).kernel.shape == (9, 9)
+    assert seen == [(300, 280), (150, 150), (75, 75)]
+    seen.clear()
+    monkeypatch.setattr(machine, "affordable_side", lambda device: 80)
+    blind.estimate(source, 1)
+    assert seen == [(80, 80)]
+
+
+def test_arrays_that_are_seen_from_behind(blind: BlindSR) -> None:
+    """As OpenCV's BGR turned to RGB is; with alpha, and a scale that is a float."""
+    source = images.from_float(scene(30, 40), np.uint8)[..., ::-1]
+    assert np.array_equal(blind.restore(source, 2).image, blind.restore(source.copy(), 2).image)
+    rgba = np.concatenate([source, source[..., :1]], 2)[::-1]
+    assert blind.restore(rgba, 2.0).image.shape == (60, 80, 4)
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(blind: BlindSR, monkeypatch) -> None:

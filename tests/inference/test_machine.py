@@ -26,8 +26,10 @@ def test_precision(monkeypatch) -> None:
         machine.resolve_precision("fp16", CPU, 8)
 
 
-def test_devices() -> None:
+def test_devices(monkeypatch) -> None:
     assert machine.choose_device("cpu") == CPU
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert machine.choose_device("cpu", own=True) == CPU
     for name in ("gpu", "cuda:99"):
         with pytest.raises(BlindSRError, match=f"device '{name}' is not usable here"):
             machine.choose_device(name)
@@ -36,7 +38,10 @@ def test_devices() -> None:
 def test_free_memory_heeds_a_container(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "memory.max").write_text("3000\n")
     (tmp_path / "memory.current").write_text("1000\n")
+    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 0\n")
     assert machine._within_group(tmp_path) == 2000
+    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 600\nactive_file 100\n")
+    assert machine._within_group(tmp_path) == 2600  # what files of the past take can be had
     (tmp_path / "memory.max").write_text("max\n")
     assert machine._within_group(tmp_path) is None
     monkeypatch.setattr(machine, "_available", lambda: 5000)

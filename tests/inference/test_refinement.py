@@ -1,5 +1,6 @@
 """Refining a kernel on the photo itself."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from blindsr import checkpoints, images
 from blindsr.evaluation.metrics import psnr
 from blindsr.inference.boundary import pad
 from blindsr.inference.facade import BlindSR
-from blindsr.inference.refinement import HARDLY, ROUNDS, refine
+from blindsr.inference.refinement import HARDLY, ROUNDS, _Photo, refine
 from blindsr.inference.result import DOUBTFUL
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
 from blindsr.kernels.defocus import disk
@@ -97,6 +98,26 @@ def test_an_estimator_without_doubts(model, sharp):
     found = Restoration((Iterate(sharp, as_kernel(gaussian(25, 1.6)), None, torch.zeros(1)),))
     with pytest.raises(BlindSRError, match="how far to trust"):
         refine(model, pad(sharp[..., ::2, ::2], 2, None), 2, found)
+
+
+def test_a_correction_without_doubts(model, sharp):
+    """The first estimator judges its kernel and the correction does not: the first one's doubt goes on."""
+    y = decimate(blur(sharp, as_kernel(gaussian(25, 1.6))), 2)
+    with torch.inference_mode():
+        found = model(y, 2)
+        *before, last = found.iterates
+        refined = refine(model, pad(y, 2, None), 2, Restoration((*before, replace(last, doubt=None))))
+    assert torch.isfinite(refined.x).all() and len(refined.iterates) == 2 + ROUNDS[2]
+
+
+def test_a_kernel_trusted_fully_is_restored_with_as_a_true_one(model, sharp):
+    """Also by models that doubt every kernel that was found."""
+    y, k, sigma = sharp[..., ::2, ::2], as_kernel(gaussian(25, 1.6)), torch.zeros(1)
+    careful = checkpoints.load("tiny-real").model.eval()
+    for each in (model, careful):
+        photo = _Photo(each, pad(y, 2, None), 2, sigma, 0.0)
+        with torch.inference_mode():
+            torch.testing.assert_close(photo.restored(k, None).x, each(y, 2, k, sigma).x)
 
 
 def test_through_the_facade(sharp):

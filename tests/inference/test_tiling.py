@@ -43,9 +43,10 @@ def test_tiles_of_a_local_operation_are_invisible(scale: int, core: int, togethe
     at_once: list[int] = []
 
     def restore(windows: list[Window]) -> list[torch.Tensor]:
-        assert len(windows) <= together and len({(r.stop - r.start, c.stop - c.start) for r, c in windows}) == 1
+        sizes = {(w.rows.stop - w.rows.start, w.cols.stop - w.cols.start) for w in windows}
+        assert len(windows) <= together and len(sizes) == 1
         at_once.append(len(windows))
-        return [torch.from_numpy(source[window].repeat(scale, 0).repeat(scale, 1)) for window in windows]
+        return [torch.from_numpy(source[w.rows, w.cols].repeat(scale, 0).repeat(scale, 1)) for w in windows]
 
     bands = list(bands_of_tiles(restore, rows, cols, scale, lambda *p: told.append(p), together))
     assert len(bands) == len(rows) and all(band.dtype == torch.float32 for band in bands)
@@ -61,8 +62,8 @@ def test_neighbours_fade_into_one_another() -> None:
     tiles = iter((0.0, 1.0))
 
     def restore(windows: list[Window]) -> list[torch.Tensor]:
-        ((r, c),) = windows
-        return [torch.full(((r.stop - r.start) * 2, (c.stop - c.start) * 2, 1), next(tiles))]
+        (w,) = windows
+        return [torch.full(((w.rows.stop - w.rows.start) * 2, (w.cols.stop - w.cols.start) * 2, 1), next(tiles))]
 
     result = np.concatenate(list(bands_of_tiles(restore, rows, cols, 2)))
     profile = result[3, :, 0]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blindsr.evaluation.jsonl import read_lines
+from blindsr.atomic import read_lines
 from blindsr.interfaces import BlindSRError
 from blindsr.training.trainer import Trainer
 

@@ -1,12 +1,11 @@
 """Samples and validation batches: what they depend on, and who is left out."""
 
-from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from blindsr.evaluation.jsonl import read_lines
+from blindsr.atomic import read_lines
 from blindsr.interfaces import BlindSRError
 from blindsr.training.data import BatchSource, split, stream, validation_batches
 from blindsr.training.photos import open_photos

@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from blindsr.evaluation.jsonl import read_lines
+from blindsr.atomic import read_lines
 from blindsr.interfaces import BlindSRError
 from blindsr.training.data import BatchSource, split
 from blindsr.training.distributed import Processes, agree

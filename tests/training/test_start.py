@@ -9,6 +9,7 @@ import torch
 
 from blindsr import checkpoints
 from blindsr.interfaces import BlindSRError
+from blindsr.restorers.compiled import Compiled
 from blindsr.training.trainer import Trainer
 
 
@@ -71,6 +72,22 @@ def test_a_prior_that_cannot_be_compiled_runs_as_it_is(works, photos, tmp_path, 
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "compiled" in line]
     assert "not compiled: no such operation in the backend" in line
     assert tried.skipped == 0 and any(p.grad is not None for p in tried.model.restorer.prior_changes.parameters())
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_compiler(monkeypatch):
+    def compile(function):
+        def compiled(x):
+            if x.numel() > 4:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+            return function(x) + 1
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compile)
+    tried = Compiled(lambda x: x, report=lambda line: pytest.fail(line))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        tried(torch.zeros(5))
+    assert tried(torch.zeros(3)).sum() == 3  # smaller pieces are compiled still
 
 
 def test_what_is_wrong_with_the_prior_itself_is_told(photos, tmp_path, toy, monkeypatch):

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from blindsr import checkpoints, training
+from blindsr.alternating import AlternatingSR
+from blindsr.atomic import read_lines
 from blindsr.cli import main
 from blindsr.config import ConfigError
-from blindsr.evaluation.jsonl import read_lines
 from blindsr.inference import machine
 from blindsr.interfaces import BlindSRError
 from blindsr.training.check import check
@@ -137,9 +138,22 @@ def test_check_overfits_one_batch_or_says_that_it_cannot(rate, most, photos, toy
     assert not list(tmp_path.iterdir())
 
 
+def test_check_compares_like_with_like(photos, toy, monkeypatch):
+    """Steps that are told the kernel have smaller losses than those that find it."""
+    told, forward = [], AlternatingSR.forward
+
+    def spy(self, y, scale, k=None, *more, **options):
+        told.append(k)
+        return forward(self, y, scale, k, *more, **options)
+
+    monkeypatch.setattr(AlternatingSR, "forward", spy)
+    check(toy(photos, "tiny", "true_kernel=0.5", "data.scales=[2]"), most=4)
+    assert told and all(k is None for k in told)
+
+
 def test_check_on_the_command_line(photos, toy_settings, monkeypatch, capsys):
     words = [w for setting in toy_settings(photos, "usrnet_tiny") for w in ("--set", setting)]
-    for passed, verdict, code in ((True, "PASS: well", 0), (False, "FAIL: well", 1)):
+    for passed, verdict, code in ((True, "PASS: well", 0), (False, "FAIL: well", 2)):
         monkeypatch.setattr("blindsr.training.check.check", lambda config, passed=passed: (passed, "well"))
         assert main(["train", "usrnet_tiny", "--check", *words]) == code
         assert capsys.readouterr().out.strip() == verdict
@@ -166,6 +180,14 @@ def test_an_error_in_a_loader_process_is_one_line_and_the_end(photos, tmp_path, 
         trainer.run()
     assert "\n" not in str(caught.value)
     assert not multiprocessing.active_children()
+
+
+def test_a_fresh_run_falls_back_to_nothing_of_an_earlier_one(photos, tmp_path, toy):
+    (tmp_path / "calm.pt").write_bytes(b"of another run")
+    trainer = Trainer(toy(photos, "usrnet_tiny", "schedule.iterations=1"), tmp_path, resume=False)
+    assert (tmp_path / "calm.pt").exists()  # as long as nothing has taken its place
+    trainer.run()
+    assert not (tmp_path / "calm.pt").exists()
 
 
 def test_the_run_falls_back_to_a_checkpoint_that_calm_steps_followed(photos, tmp_path, toy):

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from blindsr import checkpoints, registry
 from blindsr.alternating import AlternatingSR
-from blindsr.evaluation.blind_table import fingerprint
 from blindsr.evaluation.cases import Case
 from blindsr.inference.boundary import pad
 from blindsr.inference.refinement import pays, refine
@@ -80,7 +79,7 @@ def load_model(name_or_path: str, device: str) -> AlternatingSR:
 
 @cache
 def weights_fingerprint(name_or_path: str) -> str:
-    return fingerprint(load_model(name_or_path, "cpu"))
+    return checkpoints.fingerprint(load_model(name_or_path, "cpu"))
 
 
 def run_model(
@@ -95,8 +94,7 @@ def run_model(
     if not model.restorer.uses_kernel:
         return list(model(case.y, case.scale).iterates)
     size = (model.basis.size,) * 2 if kernel is None else (kernel.shape[-2], kernel.shape[-1])
-    multiple = getattr(getattr(model.restorer, "prior", None), "multiple", 1)
-    padded = pad(case.y, case.scale, size, "circular" if case.circular else "reflect", multiple)
+    padded = pad(case.y, case.scale, size, "circular" if case.circular else "reflect", model.restorer.multiple)
     if kernel is not None:
         y = surround(padded, kernel, case.sigma, case.scale).y
         iterates = model(y, case.scale, kernel, case.sigma, least_sigma=case.rounding).iterates
