@@ -17,8 +17,8 @@ from blindsr.restorers.rrdbnet import RRDBNet
 
 Precision = Literal["auto", "fp32", "bf16"]
 ASSUMED_FREE = 2 * 2**30  # bytes, where the system does not say
-SHARE = 0.5  # of the free memory that one restoration may take
-MOST = 2 * 2**30  # bytes, and no more than this on a CPU: larger tiles are hardly faster
+SHARE = 0.5  # of the free memory that one restoration or estimate may take
+MOST = 7 * 2**28  # bytes, and no more than this on a CPU: larger tiles are hardly faster
 ESTIMATE_BYTES = 700  # for each low-resolution pixel that a first estimate looks at; measured: 640 to 670
 
 
@@ -128,13 +128,18 @@ def bytes_per_pixel(restorer: nn.Module) -> int:
 
 def affordable_pixels(restorer: nn.Module, device: torch.device) -> int:
     """High-resolution pixels that may be restored at once."""
-    room = SHARE * free_memory(device)
-    return int((min(room, MOST) if device.type == "cpu" else room) / bytes_per_pixel(restorer))
+    return int(_room(device) / bytes_per_pixel(restorer))
 
 
 def affordable_side(device: torch.device) -> int:
     """Side of the square, in low-resolution pixels, that a first estimate may look at."""
-    return int((SHARE * free_memory(device) / ESTIMATE_BYTES) ** 0.5)
+    return int((_room(device) / ESTIMATE_BYTES) ** 0.5)
+
+
+def _room(device: torch.device) -> float:
+    """Bytes that one piece of work may take."""
+    room = SHARE * free_memory(device)
+    return min(room, MOST) if device.type == "cpu" else room
 
 
 def forget_cached(device: torch.device) -> None:

@@ -47,6 +47,7 @@ class Passage:
         self.tiles = 0
         self.field: KernelField | None = None
         self._first: Estimate | None = None
+        self._whole: Tensor | None = None  # the photo as it was restored with its kernel to find it, padding and all
 
     # -- blur and noise ----------------------------------------------------------------------------------
 
@@ -82,7 +83,9 @@ class Passage:
             boundary = "reflect" if max(self.size) > side else self.boundary  # a window's borders are not the photo's
             y = self._tensor(*window_of(self.photo.pixels, side))
             try:
-                self.blur = self.blur.found(self._found(y, boundary, first))
+                found = self._found(y, boundary, first)
+                self.blur = self.blur.found(found)
+                self._whole = found.x if y.shape[-2:] == self.size else None
                 return
             except Exception as error:
                 if not is_out_of_memory(error) or side <= SMALLEST_TILE:
@@ -154,7 +157,10 @@ class Passage:
             self.estimate()  # what surrounds the photo depends on the kernel
         together = self._together(rows[0].stop - rows[0].start, cols[0].stop - cols[0].start)
         for band in tiling.bands_of_tiles(self._tiles, rows, cols, self.scale, progress, together):
-            yield to_pixels(band, self.photo.pixels.dtype)
+            pixels = to_pixels(band, self.photo.pixels.dtype)
+            del band  # of a wide photo that is much, and the next row of tiles begins here
+            yield pixels
+            del pixels
 
     def _together(self, height: int, width: int) -> int:
         """How many tiles of ``height`` times ``width`` pixels to restore at once: on a GPU those that memory can hold."""
@@ -176,6 +182,8 @@ class Passage:
         """What all tiles share must be known before the first."""
         if self.blur.sought:
             self.estimate()
+        if self.device.type == "cpu":  # what an estimate took and this process kept: tiles take pieces of other sizes
+            machine.forget_cached(self.device)
         self.boundary = "reflect"  # inside the photo nothing else is right
 
     def _tiles(self, windows: list[tiling.Window]) -> Sequence[Tensor]:
@@ -215,6 +223,8 @@ class Passage:
         """(B, s·h, s·w, C) float32"""
         y = torch.cat([self._tensor(window.rows, window.cols) for window in windows])
         padded = self._padded(y, self.boundary)
+        if self._whole is not None and self.tiles == 1 and self.field is None:  # it needs no second time
+            return self._pixels(padded, self._whole)
         first = self.first() if self.blur.sought else None
         kernel, sigma, doubt = self._told(windows)
         if kernel is not None and self.boundary == "reflect" and any(map(self._at_border, windows)):
@@ -223,7 +233,11 @@ class Passage:
             padded.y, self.scale, kernel, sigma, self.blur.shift, first, doubt=doubt, least_sigma=self.rounding
         )
         self.blur = self.blur.found(result)
-        x = padded.crop(result.x, self.scale)
+        return self._pixels(padded, result.x)
+
+    def _pixels(self, padded: Padded, x: Tensor) -> Tensor:
+        """The restored ``x`` of a padded piece as (B, s·h, s·w, C) float32."""
+        x = padded.crop(x, self.scale)
         if self.photo.pixels.shape[2] == 1:
             x = x.mean(1, keepdim=True)
         return x.permute(0, 2, 3, 1).float()

@@ -17,7 +17,7 @@ Source = str | os.PathLike[str] | np.ndarray | images.Photo
 
 MAX_SIGMA = 100 / 255  # beyond what any of the models was made for
 BLOCK = 16  # pixels a side that count together in the search for texture
-STRIP = 512  # rows of alpha that are enlarged at once
+STRIP = 512  # rows of alpha, or of a result, that are worked on at once
 CUBIC_REACH = 3  # rows on either side that a cubic enlargement reads
 SUPPORT = 0.999  # share of a kernel that counts when its size is compared with the photo's
 
@@ -75,7 +75,13 @@ def to_tensor(pixels: np.ndarray, device: torch.device) -> Tensor:
 
 
 def to_pixels(x: Tensor, dtype: np.dtype) -> np.ndarray:
-    """What :func:`blindsr.images.from_float` makes of ``x`` (H, W, C), made where it lies: bytes travel faster."""
+    """What :func:`blindsr.images.from_float` makes of ``x`` (H, W, C), made where it lies: bytes travel faster. On a CPU some
+    rows at a time, for the memory's sake."""
+    if x.device.type == "cpu":
+        pixels = np.empty(x.shape, dtype)
+        for top in range(0, len(x), STRIP):
+            pixels[top : top + STRIP] = images.from_float(x[top : top + STRIP].numpy(), dtype)
+        return pixels
     largest = np.iinfo(dtype).max
     levels = x * largest
     if torch.isnan(levels.max()):

@@ -11,6 +11,7 @@ from blindsr import checkpoints, images
 from blindsr.evaluation.metrics import psnr
 from blindsr.inference.boundary import pad
 from blindsr.inference.facade import BlindSR
+from blindsr.inference.passage import Passage
 from blindsr.inference.refinement import HARDLY, ROUNDS, _Photo, refine
 from blindsr.inference.result import DOUBTFUL
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
@@ -134,6 +135,25 @@ def test_through_the_facade(sharp):
     np.testing.assert_allclose(tiled.kernel, refined.kernel, atol=1e-5)
     with pytest.raises(BlindSRError, match="not refined; leave"):
         model.restore(photo, 2, "disk:3", refine=True)
+
+
+@pytest.mark.parametrize("boundary", ["reflect", "taper", "circular"])
+def test_the_last_picture_of_a_small_photo_is_its_answer(boundary, monkeypatch):
+    """The same as restoring it once more with the kernel that was found, in less time."""
+    model, calls = BlindSR.from_pretrained("tiny", precision="fp32"), []
+    forward = model.model.restorer.forward
+    monkeypatch.setattr(model.model.restorer, "forward", lambda *a, **b: (calls.append(None), forward(*a, **b))[1])
+    photo = images.read(SAMPLE).pixels[:96, :120]
+    quick, fewer = model.restore(photo, 2, boundary=boundary).image, len(calls)
+    estimate = Passage.estimate
+
+    def forgetful(self):
+        estimate(self)
+        self._whole = None
+
+    monkeypatch.setattr(Passage, "estimate", forgetful)
+    calls.clear()
+    assert np.array_equal(model.restore(photo, 2, boundary=boundary).image, quick) and len(calls) == fewer + 1
 
 
 def test_where_nobody_says(sharp):
