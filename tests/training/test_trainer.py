@@ -182,12 +182,15 @@ def test_an_error_in_a_loader_process_is_one_line_and_the_end(photos, tmp_path, 
     assert not multiprocessing.active_children()
 
 
-def test_a_fresh_run_falls_back_to_nothing_of_an_earlier_one(photos, tmp_path, toy):
+def test_a_fresh_run_falls_back_to_nothing_of_an_earlier_one(photos, tmp_path, toy, monkeypatch):
     (tmp_path / "calm.pt").write_bytes(b"of another run")
     trainer = Trainer(toy(photos, "usrnet_tiny", "schedule.iterations=1"), tmp_path, resume=False)
     assert (tmp_path / "calm.pt").exists()  # as long as nothing has taken its place
-    trainer.run()
-    assert not (tmp_path / "calm.pt").exists()
+    there = []
+    monkeypatch.setattr(trainer, "_loop", lambda *_: not there.append((tmp_path / "calm.pt").exists()))
+    with pytest.raises(KeyboardInterrupt):  # as if it had been stopped at once
+        trainer.run()
+    assert there == [False]
 
 
 def test_the_run_falls_back_to_a_checkpoint_that_calm_steps_followed(photos, tmp_path, toy):
