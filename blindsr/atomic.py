@@ -62,7 +62,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def json_text(record: Mapping[str, Any]) -> str:
-    """A record as an indented JSON text; NaN is a ValueError. What of a name is not UTF-8 becomes JSON's own escapes."""
+def json_bytes(record: Mapping[str, Any]) -> bytes:
+    """A record as an indented JSON file; NaN is a ValueError. What of a name is not UTF-8 becomes JSON's own escapes."""
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    return text.encode(errors="backslashreplace").decode()
+    return text.encode(errors="backslashreplace")

@@ -51,15 +51,16 @@ def parse(cls: type[T], mapping: Any, where: str) -> T:
             raise ConfigError(f"{where}.{key}: no such option{nearest(str(key), known)}")
     values = {}
     for name, field in known.items():
+        required = field.default is MISSING and field.default_factory is MISSING
         if name not in mapping:
-            if field.default is MISSING and field.default_factory is MISSING:
+            if required:
                 raise ConfigError(f"{where}.{name}: this option is required")
             continue
         reader = field.metadata.get("parse")
         here = f"{where}.{name}"
         if reader and mapping[name] is not None:
             values[name] = reader(mapping[name], here)
-        elif reader and field.default is MISSING and field.default_factory is MISSING:
+        elif reader and required:
             raise ConfigError(f"{here}: this option is required, and nothing stands there")
         else:
             values[name] = convert(mapping[name], _hints(cls)[name], here)

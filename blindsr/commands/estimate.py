@@ -32,9 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from blindsr import images
+    from blindsr.atomic import json_bytes
     from blindsr.commands.batch import Batch, Job, check_folder
     from blindsr.commands.model import load_model
-    from blindsr.commands.outputs import json_bytes, mat_bytes, npy_bytes, result_line, write
+    from blindsr.commands.outputs import mat_bytes, npy_bytes, result_line, write
     from blindsr.commands.pictures import kernel_plot
 
     out: Path = arguments.out

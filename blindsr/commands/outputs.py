@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blindsr.atomic import json_text, whole_file
+from blindsr.atomic import whole_file
 from blindsr.interfaces import BlindSRError
 
 if TYPE_CHECKING:
@@ -33,10 +32,6 @@ def result_line(path: Path, restored: Restored) -> str:
     """What is printed of a result: where it is, what was found and, where that is doubtful, a line of advice."""
     advice = restored.advice()
     return f"{path}: {restored.summary()}" + (f"\n  {advice}" if advice else "")
-
-
-def json_bytes(record: Mapping[str, Any]) -> bytes:
-    return json_text(record).encode()
 
 
 def npy_bytes(kernel: np.ndarray) -> bytes:

@@ -161,8 +161,9 @@ class RestoreTask:
 
     def work(self, job: Job, photo: images.Photo) -> Callable[[], str]:
         """Restore; the result is being written meanwhile. Answers what is left to do."""
+        from blindsr.atomic import json_bytes
         from blindsr.commands.model import TileBar
-        from blindsr.commands.outputs import json_bytes, result_line, write
+        from blindsr.commands.outputs import result_line, write
         from blindsr.commands.pictures import Middle, before_and_after, kernel_sheet, png
         from blindsr.commands.sink import BandSink
 

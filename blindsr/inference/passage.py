@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from blindsr.processes import is_out_of_memory
 ESTIMATION_SIDE = 1024  # high-resolution pixels of the window that an estimate alone looks at
 SPECTRUM_SIDE = 2048  # low-resolution pixels of the window that the first estimate is made from
 SMALLEST_TILE = 32
+T = TypeVar("T")
 
 
 class Passage:
@@ -64,14 +66,9 @@ class Passage:
     def first(self) -> Estimate:
         """The first estimate, from the photo as it is: padding would weaken its noise and bend its spectrum. Of a large
         one, from as much of it as memory allows."""
-        side = min(SPECTRUM_SIDE, max(machine.affordable_side(self.device), SMALLEST_TILE))
-        while self._first is None:
-            try:
-                self._first = self.model.first_estimate(self._tensor(*window_of(self.photo.pixels, side)), self.scale)
-            except Exception as error:
-                if not is_out_of_memory(error) or side <= SMALLEST_TILE:
-                    raise
-            side = max(min(side, max(self.size)) // 2, SMALLEST_TILE)
+        if self._first is None:
+            side = min(SPECTRUM_SIDE, max(machine.affordable_side(self.device), SMALLEST_TILE))
+            self._first = self._of_window(side, lambda y: self.model.first_estimate(y, self.scale))
         return self._first
 
     def estimate(self) -> None:
@@ -79,14 +76,21 @@ class Passage:
         affordable = int(machine.affordable_pixels(self.model.restorer, self.device) ** 0.5)
         side = max(min(ESTIMATION_SIDE, affordable) // self.scale - 2 * self.reach, SMALLEST_TILE)
         first = self.first()
+
+        def find(y: Tensor) -> None:
+            whole = y.shape[-2:] == self.size
+            found = self._found(y, self.boundary if whole else "reflect", first)  # a window's borders are not the photo's
+            self.blur = self.blur.found(found)
+            self._whole = found.x if whole else None
+
+        self._of_window(side, find)
+
+    def _of_window(self, side: int, work: Callable[[Tensor], T]) -> T:
+        """``work`` done on the most textured window of ``side`` pixels; of half as many, and so on, where memory does not
+        suffice."""
         while True:
-            boundary = "reflect" if max(self.size) > side else self.boundary  # a window's borders are not the photo's
-            y = self._tensor(*window_of(self.photo.pixels, side))
             try:
-                found = self._found(y, boundary, first)
-                self.blur = self.blur.found(found)
-                self._whole = found.x if y.shape[-2:] == self.size else None
-                return
+                return work(self._tensor(*window_of(self.photo.pixels, side)))
             except Exception as error:
                 if not is_out_of_memory(error) or side <= SMALLEST_TILE:
                     raise

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from blindsr import images
-from blindsr.atomic import json_text, whole_file
+from blindsr.atomic import json_bytes, whole_file
 from blindsr.inference.varying import KernelField
 from blindsr.interfaces import BlindSRError, Grid
 from blindsr.kernels.distance import kernel_risk
@@ -168,6 +168,6 @@ _HOW = {"given": "given", "estimated": "estimated", "classical": "estimated by w
 def _write_json(path: Path, record: dict[str, Any]) -> None:
     try:
         with whole_file(path) as part:
-            part.write_text(json_text(record), encoding="utf-8")
+            part.write_bytes(json_bytes(record))
     except OSError as error:
         raise BlindSRError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None
