@@ -70,6 +70,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default: benchmarks/NAME)")
     parser.add_argument("--limit", type=count, metavar="N", help="the first N photos of each set only")
+    parser.add_argument(
+        "--tables",
+        action="store_true",
+        help="restore nothing: make the tables and the page of the photos that are finished, while others go on",
+    )
     parser.add_argument("--describe", action="store_true", help="print the protocol, and do nothing")
     machine = parser.add_argument_group("machine")
     machine.add_argument(
@@ -124,6 +129,9 @@ def run(arguments: argparse.Namespace) -> int:
         command=shlex.join(["blindsr", *sys.argv[1:]]),
     )
     benchmark = Benchmark(order)
+    if arguments.tables:
+        report(benchmark)
+        return 0
     total = len(benchmark.specs[benchmark.rank :: benchmark.world]) * len(benchmark.methods)
     left = sum(len(task.methods) for task in benchmark.tasks())
     noted: set[str] = set()
@@ -150,13 +158,19 @@ def report(benchmark) -> None:
     from blindsr.evaluation.report import write_report
     from blindsr.evaluation.table import build, write_tables
     from blindsr.evaluation.trust import trust
+    from blindsr.interfaces import BlindSRError
 
     order, about = benchmark.order, benchmark.protocol.describe()
     if any(method.needs_model for method in benchmark.methods):
         about += f" Model: {order.model}, {order.precision}."
     if order.limit:
         about += f" Of each set only the first photos (at most {order.limit}), while published numbers are of all."
-    cells = benchmark.cells()
-    print(write_tables(order.out, order.name, about, build(benchmark.protocol, cells), trust(cells)))
+    finished = benchmark.cells()
+    cells = benchmark.complete(finished)
+    if not cells:
+        raise BlindSRError(f"{order.out}: no photo is finished yet; the same command without --tables goes on")
+    if len(cells) < len(finished):
+        about += f" Of the photos that are finished alone: {len(finished) - len(cells)} cells of others are left out."
+    print(write_tables(order.out, order.name, about, build(benchmark.protocol, benchmark.kernels, cells), trust(cells)))
     write_report(order.out, benchmark.about(), cells)
     print(f"tables, cells and pictures are in {order.out.resolve()}", flush=True)

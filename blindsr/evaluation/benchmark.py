@@ -22,6 +22,7 @@ from blindsr.evaluation.cases import case_name
 from blindsr.evaluation.listing import kernels_of, list_specs
 from blindsr.evaluation.methods.base import Method, load_model, weights_fingerprint
 from blindsr.evaluation.order import Order
+from blindsr.evaluation.protocol import Setting
 from blindsr.evaluation.scores import check_metrics
 from blindsr.evaluation.worker import Task, run_tasks
 from blindsr.interfaces import BlindSRError
@@ -134,6 +135,17 @@ class Benchmark:
         cells = {(line["fingerprint"], line["method"]): line for line in lines if line["fingerprint"] in place}
         return sorted(cells.values(), key=lambda c: place[c["fingerprint"]])
 
+    def complete(self, cells: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Those of the ``cells`` whose photo is done, by every method and under every kernel of that scale and σ: their
+        means compare, however many photos are still to come."""
+        there = {cell["fingerprint"] for cell in cells}
+        to_come = {
+            (spec.set_name, spec.image, spec.scale, spec.sigma_255)
+            for spec in self.specs
+            if any(self.fingerprints[spec.name, m.label] not in there for m in self.methods)
+        }
+        return [c for c in cells if (c["set"], c["image"], c["scale"], c["sigma_255"]) not in to_come]
+
     # -- doing it --------------------------------------------------------------------------------------------
 
     def run(self, jobs: int, told: Callable[[Task, list[dict[str, Any]]], None]) -> None:
@@ -176,13 +188,20 @@ class Benchmark:
         with whole_file(self.order.out / "protocol.json") as part:
             part.write_text(json.dumps(self.about(), ensure_ascii=False, indent=1), encoding="utf-8")
 
+    def _planned(self) -> list[Setting]:
+        scales = {s.scale for s in self.specs}
+        return [s for s in self.protocol.settings if s.scale in scales]
+
+    @cached_property
+    def kernels(self) -> dict[int, dict[str, list[list[float]]]]:
+        """Scale -> name -> taps; of given photos none."""
+        settings = () if self.protocol.given else self._planned()
+        return {s.scale: {k.name: k.array.tolist() for k in kernels_of(s, self.order.data)} for s in settings}
+
     def about(self) -> dict[str, Any]:
         """What ``protocol.json`` holds: enough to read the cells by, and to make the tables again."""
         order, protocol = self.order, self.protocol
-        scales = {s.scale for s in self.specs}
-        planned = [s for s in protocol.settings if s.scale in scales]
-        settings = () if protocol.given else planned
-        kernels = {s.scale: {k.name: k.array.tolist() for k in kernels_of(s, order.data)} for s in settings}
+        planned = self._planned()
         return {
             "name": order.name,
             "description": protocol.describe(),
@@ -198,23 +217,10 @@ class Benchmark:
             "photos": len({s.image for s in self.specs}),
             "limit": order.limit,
             "sets": list(order.sets) if order.sets else [s.name for s in protocol.sets],
-            "kernels": {name: taps for here in kernels.values() for name, taps in here.items()},
+            "kernels": {name: taps for here in self.kernels.values() for name, taps in here.items()},
             "groups": {g.name: list(g.kernels) for g in protocol.groups},
-            "published": self._published({scale: list(here) for scale, here in kernels.items()}),
+            "published": [
+                {"method": row.name, "scale": row.scale, "sigma_255": row.sigma_255, "metric": metric, "values": values}
+                for row, metric, values in protocol.published_values(self.kernels)
+            ],
         }
-
-    def _published(self, kernels: Mapping[int, Sequence[str]]) -> list[dict[str, Any]]:
-        """A line for each published row and metric, its values under the names of the columns that its scale has."""
-        by_kernel, sets = self.protocol.columns == "kernel", [s.name for s in self.protocol.sets]
-        return [
-            {
-                "method": row.name,
-                "scale": row.scale,
-                "sigma_255": row.sigma_255,
-                "metric": metric,
-                "values": dict(zip(kernels.get(row.scale, ()) if by_kernel else sets, values)),
-            }
-            for row in self.protocol.published
-            for metric, values in (("psnr", row.psnr), ("ssim", row.ssim))
-            if values
-        ]

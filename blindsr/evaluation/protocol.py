@@ -8,6 +8,7 @@ beside every table. :func:`blindsr.evaluation.formula.degrade` carries it out.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -186,6 +187,16 @@ class Protocol:
     def border_pixels(self, scale: int) -> int:
         """High-resolution pixels on every side that the score leaves out."""
         return {"s": scale, "s**2": scale**2}.get(self.border, self.border)  # type: ignore[call-overload]
+
+    def published_values(
+        self, kernels: Mapping[int, Iterable[str]]
+    ) -> Iterator[tuple[PublishedRow, str, dict[str, float]]]:
+        """Row, metric, and column -> value. ``kernels`` are the names that every scale has, in their order."""
+        for row in self.published:
+            names = kernels.get(row.scale, ()) if self.columns == "kernel" else [s.name for s in self.sets]
+            for metric, values in (("psnr", row.psnr), ("ssim", row.ssim)):
+                if values:
+                    yield row, metric, dict(zip(names, values))
 
     def describe(self) -> str:
         """The protocol in one readable paragraph."""

@@ -14,8 +14,10 @@ from typing import Any
 
 from blindsr.atomic import whole_file
 from blindsr.evaluation.figures import DIAGNOSTICS, figure
-from blindsr.evaluation.protocol import Protocol, PublishedRow
+from blindsr.evaluation.protocol import Protocol
 from blindsr.evaluation.trust import Trust
+
+Columns = Mapping[str, Sequence[str]]  # name -> the kernels or sets of which it is the mean
 
 
 @dataclass
@@ -41,18 +43,27 @@ class Table:
     rows: list[Row]
 
 
-def build(protocol: Protocol, cells: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """The tables of ``cells`` (lines of cells.jsonl), in the protocol's order; settings without cells are left out."""
+def build(
+    protocol: Protocol, kernels: Mapping[int, Iterable[str]], cells: Sequence[Mapping[str, Any]]
+) -> list[Table]:
+    """The tables of ``cells`` (lines of cells.jsonl), in the protocol's order; settings without cells are left out.
+    ``kernels`` are the names that every scale has in the protocol."""
     tables = []
     for setting in protocol.settings:
         for sigma in setting.sigma_255:
             here = [c for c in cells if c["scale"] == setting.scale and c["sigma_255"] == sigma]
             if here:
-                tables.append(_table(protocol, here, setting.scale, sigma))
+                tables.append(_table(protocol, kernels, here, setting.scale, sigma))
     return tables
 
 
-def _table(protocol: Protocol, cells: Sequence[Mapping[str, Any]], scale: int, sigma: float) -> Table:
+def _table(
+    protocol: Protocol,
+    kernels: Mapping[int, Iterable[str]],
+    cells: Sequence[Mapping[str, Any]],
+    scale: int,
+    sigma: float,
+) -> Table:
     by = "kernel" if protocol.columns == "kernel" else "set"
     units = list(dict.fromkeys(c[by] for c in cells))
     columns = {unit: [unit] for unit in units}
@@ -62,15 +73,12 @@ def _table(protocol: Protocol, cells: Sequence[Mapping[str, Any]], scale: int, s
         if len(units) > 1:
             columns["mean"] = units
     rows = [_measured(m, cells, by, columns) for m in dict.fromkeys(c["method"] for c in cells)]
-    # Published values stand in the order of the protocol's own columns; some sets may be left out here.
-    order = units if by == "kernel" else [s.name for s in protocol.sets]
-    quoted = [p for p in protocol.published if p.scale == scale and p.sigma_255 == sigma]
-    rows += [_quoted(p, order, columns) for p in quoted]
+    rows += _quoted(protocol, kernels, (scale, sigma), columns)
     photos = len({(c["set"], c["image"]) for c in cells})
     return Table(scale, sigma, photos, list(columns), list(protocol.metrics), rows)
 
 
-def _measured(method: str, cells: Sequence[Mapping[str, Any]], by: str, columns: Mapping[str, Sequence[str]]) -> Row:
+def _measured(method: str, cells: Sequence[Mapping[str, Any]], by: str, columns: Columns) -> Row:
     own = [c for c in cells if c["method"] == method]
     row = Row(method)
     for metric in dict.fromkeys(m for c in own for m in (*c["metrics"], "seconds")):
@@ -87,13 +95,18 @@ def _measured(method: str, cells: Sequence[Mapping[str, Any]], by: str, columns:
     return row
 
 
-def _quoted(row: PublishedRow, order: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Row:
-    values = {}
-    for metric, numbers in (("psnr", row.psnr), ("ssim", row.ssim)):
-        known = dict(zip(order, numbers))
-        means = {name: [known.get(u) for u in units] for name, units in columns.items()}
-        values[metric] = {name: fmean(v) for name, v in means.items() if None not in v}  # type: ignore[arg-type]
-    return Row(row.name, True, {m: v for m, v in values.items() if v})
+def _quoted(
+    protocol: Protocol, kernels: Mapping[int, Iterable[str]], place: tuple[int, float], columns: Columns
+) -> list[Row]:
+    """A row for each that was published of this scale and σ; a mean where all that it is of is known."""
+    rows: dict[str, Row] = {}
+    for row, metric, known in protocol.published_values(kernels):
+        if (row.scale, row.sigma_255) == place:
+            means = {name: [known.get(u) for u in units] for name, units in columns.items()}
+            values = {name: fmean(v) for name, v in means.items() if None not in v}  # type: ignore[arg-type]
+            if values:
+                rows.setdefault(row.name, Row(row.name, True)).values[metric] = values
+    return list(rows.values())
 
 
 def _value(cell: Mapping[str, Any], metric: str) -> float | None:

@@ -207,6 +207,24 @@ def test_some_scales_now_and_others_later(data, toy, tmp_path, capsys):
     assert len((tmp_path / "cells.jsonl").read_text().splitlines()) == 2 * len(first.splitlines())
 
 
+def test_tables_of_what_is_finished(data, toy, tmp_path, capsys):
+    """A photo that lacks a cell is left out of the means of its noise level, and nothing is restored."""
+    common = (toy(), "--data", data, "--out", tmp_path / "out", "--method", "bicubic", "--jobs", 1)
+    code, _, errors = run(capsys, *common, "--tables")
+    assert code == 2 and "no photo is finished yet" in errors[-1]
+    assert run(capsys, *common)[0] == 0
+    path = tmp_path / "out" / "cells.jsonl"
+    cells = figures(tmp_path / "out")
+    lines = [line for line in path.read_text().splitlines(True) if '"b"' not in line or '"k1"' not in line or "2.55" not in line]
+    path.write_text("".join(lines))
+    code, said, _ = run(capsys, *common, "--tables")
+    assert code == 0 and "2 cells of others are left out" in said and path.read_text() == "".join(lines)
+    without, with_noise = json.loads((tmp_path / "out" / "table.json").read_text())["tables"]
+    assert (without["photos"], with_noise["photos"]) == (3, 2)
+    by_hand = np.mean([cells[name, "k2", 2.55, "bicubic"]["psnr"] for name in "ac"])
+    assert with_noise["rows"][0]["values"]["psnr"]["k2"] == pytest.approx(by_hand, abs=1e-9)
+
+
 def test_processes_make_no_difference(data, toy, tmp_path, capsys, small_model):
     common = (toy(), "--data", data, "--model", small_model, "--limit", 1, "--method", "bicubic", "oracle")
     assert run(capsys, *common, "--out", tmp_path / "one", "--jobs", 1)[0] == 0

@@ -15,6 +15,8 @@ PROTOCOL = Protocol(
     published=(PublishedRow("theirs", 2, (30.0, 31.0, 35.0)),),
 )
 
+KERNELS = {2: ("k1", "k2", "k3")}
+
 
 def cell(image, kernel, method, psnr, sigma=0.0, image_set="a"):
     metrics = {"psnr": psnr, "ssim": psnr / 100}
@@ -34,7 +36,7 @@ def cells():
 
 
 def test_means_groups_and_the_loss(cells):
-    (table,) = build(PROTOCOL, cells)
+    (table,) = build(PROTOCOL, KERNELS, cells)
     assert table.columns == ["k1", "k2", "k3", "mean round", "mean"] and table.photos == 2
     oracle, blind, theirs = table.rows
     assert oracle.values["psnr"]["k1"] == 31 and oracle.values["psnr"]["mean round"] == 31.5
@@ -54,17 +56,22 @@ def test_sets_as_columns(cells):
     from dataclasses import replace
 
     protocol = replace(PROTOCOL, columns="set", published=(PublishedRow("theirs", 2, (30.0, 31.0), (0.9, 0.8)),))
-    (table,) = build(protocol, [*cells, cell("r", "k1", "blind", 20.0, image_set="b")])
+    (table,) = build(protocol, KERNELS, [*cells, cell("r", "k1", "blind", 20.0, image_set="b")])
     blind, theirs = table.rows[1:]
     assert table.columns == ["a", "b"] and blind.values["psnr"]["b"] == 20
     assert theirs.values["ssim"] == {"a": 0.9, "b": 0.8}
     assert "30.00/0.9000" in markdown("t", "", [table])
     # With the first set left out, the published value of the second still stands under it.
-    (table,) = build(protocol, [cell("r", "k1", "blind", 20.0, image_set="b")])
+    (table,) = build(protocol, KERNELS, [cell("r", "k1", "blind", 20.0, image_set="b")])
     assert table.columns == ["b"] and table.rows[-1].values["psnr"] == {"b": 31.0}
 
 
 def test_noise_levels_have_tables_of_their_own(cells):
-    tables = build(PROTOCOL, [*cells, cell("p", "k1", "blind", 25.0, sigma=2.55)])
+    tables = build(PROTOCOL, KERNELS, [*cells, cell("p", "k1", "blind", 25.0, sigma=2.55)])
     assert [t.sigma_255 for t in tables] == [0.0, 2.55]
     assert [row.method for row in tables[1].rows] == ["blind"]
+
+
+def test_published_numbers_stand_under_their_kernels_where_others_are_not_done():
+    (table,) = build(PROTOCOL, KERNELS, [cell("p", "k2", "blind", 25.0), cell("p", "k3", "blind", 25.0)])
+    assert table.rows[-1].values["psnr"] == {"k2": 31, "k3": 35, "mean round": 31, "mean": 33}
