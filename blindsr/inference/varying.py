@@ -1,8 +1,9 @@
 """Blur that varies over a photo: a field of kernels, smooth from cell to cell.
 
 A lens is sharper in the middle than in the corners, and objects move differently from the camera. The photo is cut
-into cells; the blur of each is found from a window around it, and then averaged with those of its neighbours, each
-counted by how little it is doubted: a cell of plain sky takes the kernel of what surrounds it.
+into cells; the blur of each is found from a window around it, and then averaged with those of its neighbours. Each counts by
+how wrong it is expected to be in this place: by its doubt, and by the distance, over which blur changes. So a cell whose
+kernel was found keeps it, and a cell of plain sky takes the kernel of what surrounds it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from blindsr.interfaces import Estimate
 
 CELL = 128  # low-resolution pixels a side, about
 WINDOW = 192  # what a cell's blur is found from: smaller photos give poor spectra
-NEARNESS = 0.7  # cells: standard deviation of the Gaussian by which neighbours count
+NEARNESS = 1.0  # cells: standard deviation of the Gaussian by which neighbours count
+CHANGE = 0.3  # relative error of a kernel one cell away from where it was found
 LEAST_DOUBT = 0.05  # no estimate counts as surer than this
 
 
@@ -69,13 +71,11 @@ def _window(index: int, count: int, length: int) -> slice:
 
 
 def _smoothed(kernels: np.ndarray, doubts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means of kernels (R, C, h, w) and of their doubts (R, C) over neighbours, by nearness and by inverse squares of
-    doubts. A mean of kernels that sum to 1 does too."""
-    near = []
-    for count in doubts.shape:
-        distance = np.arange(count)[:, None] - np.arange(count)
-        near.append(np.exp(-0.5 * (distance / NEARNESS) ** 2))
-    trust = 1 / np.maximum(doubts, LEAST_DOUBT) ** 2
-    weights = near[0][:, None, :, None] * near[1][None, :, None, :] * trust  # (R, C, R, C)
+    """Means of kernels (R, C, h, w) and of their doubts (R, C) over neighbours, by nearness and by how wrong each is
+    expected to be here: a kernel that is three times as wrong counts hardly. A mean of kernels that sum to 1 does too."""
+    rows, cols = (np.arange(count) for count in doubts.shape)
+    distance = (rows[:, None] - rows)[:, None, :, None] ** 2 + (cols[:, None] - cols)[None, :, None, :] ** 2
+    error = np.maximum(doubts, LEAST_DOUBT) ** 2 + CHANGE**2 * distance  # (R, C, R, C), squared
+    weights = np.exp(-0.5 * distance / NEARNESS**2) / error**2
     weights /= weights.sum((2, 3), keepdims=True)
     return np.einsum("ijkl,klhw->ijhw", weights, kernels).astype(np.float32), np.einsum("ijkl,kl->ij", weights, doubts)

@@ -50,8 +50,8 @@ def _twice(found: Restoration) -> Restoration:
 
 
 @pytest.mark.parametrize("grid", ["corner", "centre"])
-@pytest.mark.parametrize("k, gain", [(disk(25, 3.0), 0.5), (gaussian(25, 2.4, 1.2, 0.6), 0.2)])
-def test_it_helps_where_the_kernel_was_never_seen(model, sharp, k, gain, grid):
+@pytest.mark.parametrize("k, gain, rounds", [(disk(25, 3.0), 0.5, ROUNDS), (gaussian(25, 2.4, 1.2, 0.6), 0.2, 1)])
+def test_it_helps_where_the_kernel_was_never_seen(model, sharp, k, gain, rounds, grid):
     """A disk out of focus is not among the kernels of the training; a Gaussian is, and has its own hypothesis."""
     true, shift = as_kernel(k), grid_shift(grid, 2)
     y = decimate(blur(sharp, true, shift=shift), 2)
@@ -61,11 +61,25 @@ def test_it_helps_where_the_kernel_was_never_seen(model, sharp, k, gain, grid):
         together = refine(model, pad(y.repeat(2, 1, 1, 1), 2, None), 2, _twice(found), shift)
     torch.testing.assert_close(together.x[1:], refined.x, atol=2e-3, rtol=0)
     assert refined.iterates[: len(found.iterates)] == found.iterates
-    assert len(refined.iterates) == len(found.iterates) + ROUNDS[2]
+    assert len(refined.iterates) == len(found.iterates) + rounds
     for iterate in refined.iterates[len(found.iterates) :]:
         assert (iterate.kernel >= 0).all() and iterate.kernel.sum().item() == pytest.approx(1, abs=1e-5)
     before, after = (psnr(r.x.clamp(0, 1), sharp, 4).item() for r in (found, refined))
     assert after > before + gain
+
+
+def test_photos_of_a_batch_are_refined_as_each_alone(model, sharp):
+    """One is done after a single round, the other is not."""
+    y = torch.cat([decimate(blur(sharp, as_kernel(k)), 2) for k in (gaussian(25, 1.6), shake_motion(25, 3))])
+    with torch.inference_mode():
+        found = model(y, 2)
+        together = refine(model, pad(y, 2, None), 2, found)
+        for n in (0, 1):
+            one = Restoration(tuple(Iterate(*(v[n : n + 1] for v in vars(i).values())) for i in found.iterates))
+            alone = refine(model, pad(y[n : n + 1], 2, None), 2, one)
+            assert len(alone.iterates) == len(one.iterates) + (1, ROUNDS)[n]
+            torch.testing.assert_close(together.x[n : n + 1], alone.x, atol=2e-3, rtol=0)
+    assert len(together.iterates) == len(found.iterates) + ROUNDS
 
 
 def test_a_kernel_that_is_right_and_known_to_be_stays(model, sharp):
@@ -108,7 +122,7 @@ def test_a_correction_without_doubts(model, sharp):
         found = model(y, 2)
         *before, last = found.iterates
         refined = refine(model, pad(y, 2, None), 2, Restoration((*before, replace(last, doubt=None))))
-    assert torch.isfinite(refined.x).all() and len(refined.iterates) == 2 + ROUNDS[2]
+    assert torch.isfinite(refined.x).all() and len(refined.iterates) == 2 + 1
 
 
 def test_a_kernel_trusted_fully_is_restored_with_as_a_true_one(model, sharp):
@@ -127,7 +141,7 @@ def test_through_the_facade(sharp):
     photo = images.from_float(y, np.uint8)
     plain, refined = (model.restore(photo, 2, grid="corner", refine=r) for r in (False, True))
     assert refined.record()["settings"]["refined"] and "refined" not in plain.record()["settings"]
-    assert len(refined.loops) == len(plain.loops) + ROUNDS[2]
+    assert len(refined.loops) == len(plain.loops) + ROUNDS
     assert not np.array_equal(refined.kernel, plain.kernel)
     estimated = model.estimate(photo, 2, grid="corner", refine=True)
     np.testing.assert_allclose(estimated.kernel, refined.kernel, atol=1e-5)

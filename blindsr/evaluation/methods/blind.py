@@ -24,7 +24,7 @@ class Blind(Method):
     needs_model = True
 
     def fingerprint(self) -> str:
-        return "refined, coarse to fine"  # earlier versions stopped after the loops, or never sought camera shake
+        return "refined from the last loop"  # earlier versions stopped after the loops, or went back to the first kernel
 
     def check(self, model: AlternatingSR | None) -> None:
         if not model.blind:
