@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from errors import run
 
 from blindsr import checkpoints, images
 from blindsr.inference.boundary import pad
@@ -64,4 +65,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from errors import run
 from tqdm import tqdm
 
 from blindsr import images
@@ -73,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

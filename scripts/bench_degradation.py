@@ -8,12 +8,12 @@ scipy.ndimage.convolve of a 320x320x3 float32 array with a 25x25x1 kernel, mode 
 
 import argparse
 import statistics
-import sys
 import time
 from collections import defaultdict
 
 import cv2
 import numpy as np
+from errors import run
 from scipy import ndimage
 
 from blindsr import config, images, registry
@@ -76,7 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BlindSRError as error:
-        sys.exit(f"bench_degradation: {error}")
+    run(main)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from errors import run
 from reference import PublishedDataStep, conv_calls, conv_operations, conv_share
 
 from blindsr import checkpoints, images
@@ -204,4 +205,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

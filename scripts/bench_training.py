@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 
 import torch
+from errors import run
 from reference import PublishedDataStep, conv_share
 
 from blindsr import training
@@ -93,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

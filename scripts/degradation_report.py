@@ -10,7 +10,6 @@ samples of one distribution, 500 each, 19 of 20 distances are below 0.086.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import matplotlib
@@ -19,12 +18,12 @@ matplotlib.use("Agg")
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
+from errors import run
 from scipy.stats import ks_2samp
 from tqdm import tqdm
 
 from blindsr import config, images, registry
 from blindsr.degradation.shuffled import Shuffled
-from blindsr.interfaces import BlindSRError
 from blindsr.ops.filtering import LUMA
 
 SIDE, SCALE = 320, 4
@@ -111,7 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BlindSRError as error:
-        sys.exit(f"degradation_report: {error}")
+    run(main)

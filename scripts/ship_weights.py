@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from errors import run
 
 from blindsr import checkpoints
 
@@ -32,4 +33,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
