@@ -34,7 +34,8 @@ def make(monkeypatch):
 
     def build(name: str, **options):
         kind, block = EXAMPLES[name]
-        registry.names(kind)  # all others first
+        for each in registry.PACKAGES:  # all others first: what is imported later would be forgotten with the example
+            registry.names(each)
         if (kind, name) not in registry._components:
             monkeypatch.setattr(registry, "_components", dict(registry._components))
             module = types.ModuleType(f"example_{name}")  # dataclasses look their module up
