@@ -50,10 +50,11 @@ def surround(padded: Padded, k: Tensor, sigma: Tensor, scale: int, shift: float 
     product = _dot(residual, step)
     start = product
     for _ in range(MOST):
-        if (product <= NEAR**2 * start).all():
+        going = (product > NEAR**2 * start).any(1, keepdim=True)  # each photo of a batch ends where it would alone
+        if not going.any():
             break
         turned = within(precision, direction)
-        length = product / _dot(direction, turned).clamp_min(TINY)
+        length = going * product / _dot(direction, turned).clamp_min(TINY)
         x, residual = x + length * direction, residual - length * turned
         step = within(power, residual)
         before, product = product, _dot(residual, step)

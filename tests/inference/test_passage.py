@@ -51,7 +51,8 @@ def test_several_tiles_at_once_are_the_same_picture(options, model: BlindSR, sou
     seen = at_once(monkeypatch, model, 3)
     several = model.restore(source, 1, **options)
     assert max(seen) > 1 and several.tiles == one.tiles > 1
-    assert np.abs(several.image.astype(int) - one.image).max() <= 1  # other orders of addition
+    change = np.abs(several.image.astype(int) - one.image)  # other orders of addition
+    assert change.max() <= 2 and (change > 1).mean() < 1e-4 and (change > 0).mean() < 0.05
     np.testing.assert_allclose(several.kernel, one.kernel, atol=1e-6)
     assert several.sigma == pytest.approx(one.sigma) and several.doubt == pytest.approx(one.doubt)
     assert len(several.loops) == len(one.loops)
