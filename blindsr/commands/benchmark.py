@@ -92,8 +92,6 @@ def run(arguments: argparse.Namespace) -> int:
     import sys
     from dataclasses import replace
 
-    from tqdm import tqdm
-
     from blindsr.commands.batch import check_folder
     from blindsr.evaluation.benchmark import Benchmark
     from blindsr.evaluation.order import Order, parse_method
@@ -129,9 +127,19 @@ def run(arguments: argparse.Namespace) -> int:
         command=shlex.join(["blindsr", *sys.argv[1:]]),
     )
     benchmark = Benchmark(order)
-    if arguments.tables:
+    if not arguments.tables:
+        restore(benchmark, arguments.jobs or (1 if on_gpu else usable_cores()))
+    if benchmark.rank == 0:
         report(benchmark)
-        return 0
+    return 0
+
+
+def restore(benchmark, jobs: int) -> None:
+    """Do what is left, under a bar."""
+    import sys
+
+    from tqdm import tqdm
+
     total = len(benchmark.specs[benchmark.rank :: benchmark.world]) * len(benchmark.methods)
     left = sum(len(task.methods) for task in benchmark.tasks())
     noted: set[str] = set()
@@ -147,10 +155,7 @@ def run(arguments: argparse.Namespace) -> int:
                 noted.add(note)
                 tqdm.write(f"blindsr: {note}", file=sys.stderr)
 
-        benchmark.run(arguments.jobs or (1 if on_gpu else usable_cores()), told)
-    if benchmark.rank == 0:
-        report(benchmark)
-    return 0
+        benchmark.run(jobs, told)
 
 
 def report(benchmark) -> None:

@@ -18,11 +18,10 @@ from typing import Any
 
 from blindsr import __version__, registry
 from blindsr.atomic import append_line, read_lines, whole_file
-from blindsr.evaluation.cases import case_name
-from blindsr.evaluation.listing import kernels_of, list_specs
+from blindsr.evaluation.cases import CaseSpec, case_name
+from blindsr.evaluation.listing import list_specs
 from blindsr.evaluation.methods.base import Method, load_model, weights_fingerprint
 from blindsr.evaluation.order import Order
-from blindsr.evaluation.protocol import Setting
 from blindsr.evaluation.scores import check_metrics
 from blindsr.evaluation.worker import Task, run_tasks
 from blindsr.interfaces import BlindSRError
@@ -108,10 +107,14 @@ class Benchmark:
         tasks = []
         for spec in self.specs[self.rank :: self.world]:
             done = pictured if spec.pictured else finished
-            wanted = [(m.config, self.fingerprints[spec.name, m.label], m.label) for m in self.methods]
-            left = tuple((config, mark) for config, mark, label in wanted if (mark, label) not in done)
+            left = self._left(spec, done)
             tasks += [Task(spec, left)] if left else []
         return tasks
+
+    def _left(self, spec: CaseSpec, done: set[tuple[str, str]]) -> tuple[tuple[Any, str], ...]:
+        """Methods, as configurations with their fingerprints, of which a case has no line in ``done``."""
+        wanted = [(m.config, self.fingerprints[spec.name, m.label], m.label) for m in self.methods]
+        return tuple((config, mark) for config, mark, label in wanted if (mark, label) not in done)
 
     def _finished(self) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
         """(fingerprint, method) of every line in the folder, and of the lines whose pictures still lie there: a later
@@ -138,11 +141,11 @@ class Benchmark:
     def complete(self, cells: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Those of the ``cells`` whose photo is done, by every method and under every kernel of that scale and σ: their
         means compare, however many photos are still to come."""
-        there = {cell["fingerprint"] for cell in cells}
+        done = {(cell["fingerprint"], cell["method"]) for cell in cells}
         to_come = {
             (spec.set_name, spec.image, spec.scale, spec.sigma_255)
             for spec in self.specs
-            if any(self.fingerprints[spec.name, m.label] not in there for m in self.methods)
+            if self._left(spec, done)
         }
         return [c for c in cells if (c["set"], c["image"], c["scale"], c["sigma_255"]) not in to_come]
 
@@ -188,20 +191,20 @@ class Benchmark:
         with whole_file(self.order.out / "protocol.json") as part:
             part.write_text(json.dumps(self.about(), ensure_ascii=False, indent=1), encoding="utf-8")
 
-    def _planned(self) -> list[Setting]:
-        scales = {s.scale for s in self.specs}
-        return [s for s in self.protocol.settings if s.scale in scales]
-
     @cached_property
     def kernels(self) -> dict[int, dict[str, list[list[float]]]]:
         """Scale -> name -> taps; of given photos none."""
-        settings = () if self.protocol.given else self._planned()
-        return {s.scale: {k.name: k.array.tolist() for k in kernels_of(s, self.order.data)} for s in settings}
+        found: dict[int, dict[str, list[list[float]]]] = {}
+        for spec in self.specs:
+            here = found.setdefault(spec.scale, {})
+            if spec.kernel is not None and spec.kernel.name not in here:
+                here[spec.kernel.name] = spec.kernel.array.tolist()
+        return found
 
     def about(self) -> dict[str, Any]:
         """What ``protocol.json`` holds: enough to read the cells by, and to make the tables again."""
         order, protocol = self.order, self.protocol
-        planned = self._planned()
+        planned = [s for s in protocol.settings if s.scale in self.kernels]
         return {
             "name": order.name,
             "description": protocol.describe(),
