@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blindsr import registry, resources
+from blindsr.estimators.noise import estimate_noise
 from blindsr.interfaces import BlindSRError, Estimate, Iterate, Restoration
 from blindsr.kernels.basis import KernelBasis
 
@@ -40,7 +41,9 @@ class AlternatingConfig:
     kernel handed to the restorer), ``image`` (the x̂ handed to the estimator), ``both`` or ``none``;
     ``crop`` is the largest side, in low-resolution pixels, of the window that the estimator looks at
     (0: no limit); ``least_doubt`` is told to the restorer where the estimator doubts less: photos from cameras differ from
-    blur, decimation and white noise in more than the kernel.
+    blur, decimation and white noise in more than the kernel. ``noise`` says whose noise level a photo is restored with where
+    none is given: that of the ``estimators`` as they learned it, or where it is white that of its ``colours``
+    (:mod:`blindsr.estimators.noise`), which is closer.
     """
 
     restorer: Any = field(metadata={"parse": registry.parse_component("restorer")})
@@ -52,6 +55,7 @@ class AlternatingConfig:
     detach: Literal["none", "image", "estimate", "both"] = "image"
     crop: int = 128
     least_doubt: float = 0.0
+    noise: Literal["estimators", "colours"] = "estimators"
 
     def __post_init__(self) -> None:
         if self.loops < 1:
@@ -184,7 +188,8 @@ class AlternatingSR(nn.Module):
         if not self.blind:
             raise BlindSRError("this model is non-blind: give the kernel and sigma")
         if self.initial is not None:
-            return self._complete(self.initial(None, y, scale))
+            found = self._complete(self.initial(None, y, scale))
+            return replace(found, sigma=estimate_noise(y, found.sigma)) if self._asks_colours else found
         dirac = y.new_zeros(len(y), 1, self.basis.size, self.basis.size)
         dirac[..., self.basis.size // 2, self.basis.size // 2] = 1
         return self._complete(Estimate(None, y.new_zeros(len(y)), dirac, y.new_ones(len(y))))
@@ -196,7 +201,13 @@ class AlternatingSR(nn.Module):
         whole = y
         x, y = self._window(x, y, scale)
         margin = 0 if y.shape == whole.shape else -(-self.basis.size // (2 * scale))
-        return self._complete(self.estimator(x, y, scale, estimate, shift, margin))
+        found = self._complete(self.estimator(x, y, scale, estimate, shift, margin))
+        return replace(found, sigma=estimate.sigma) if self._asks_colours else found
+
+    @property
+    def _asks_colours(self) -> bool:
+        """Not in training, where the estimators learn the noise level themselves: they are asked where colours say nothing."""
+        return self.config.noise == "colours" and self.initial is not None and not self.training
 
     def _complete(self, estimate: Estimate) -> Estimate:
         """The estimate with both its code and its kernel."""

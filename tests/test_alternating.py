@@ -232,3 +232,16 @@ def test_noise_that_is_known_to_be_there(y):
     free = model(y, 2)
     least = max(float(i.sigma.detach().max()) for i in free.iterates) + 0.1
     assert all(bool((i.sigma == torch.tensor(least)).all()) for i in model(y, 2, least_sigma=least).iterates)
+
+
+def test_the_noise_that_colours_show(y):
+    """Is kept through all loops; the estimators are asked where it is not white, and when they learn."""
+    learned, asked = make().eval(), make(noise="colours").eval()
+    gray = y[:1, :1].expand(-1, 3, -1, -1)
+    y = torch.cat([y[:1], gray])
+    found = asked(y, 2).iterates
+    assert found[0].sigma[0].item() == pytest.approx(float(y[:1].std()), rel=0.2)  # the picture is noise and nothing else
+    assert found[0].sigma[1] == learned(y, 2).iterates[0].sigma[1]
+    assert torch.equal(found[0].sigma, found[1].sigma)
+    assert torch.equal(asked(y, 2, found[0].kernel).sigma, found[0].sigma)
+    assert torch.equal(asked.train().first_estimate(y, 2).sigma, learned.train().first_estimate(y, 2).sigma)

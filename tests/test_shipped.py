@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from blindsr import checkpoints, images, resources
+from blindsr.estimators.noise import wavelet_noise
 from blindsr.evaluation.metrics import psnr
 from blindsr.interfaces import Estimate
 from blindsr.kernels.distance import kernel_distance
@@ -110,6 +111,21 @@ def test_the_alternation_earns_its_place(cells):
     gaussian = [c for c in cells if c["gaussian"]]  # motion kernels it hardly finds, with any number of loops
     assert mean(gaussian, "error 2") < 1.05 * mean(gaussian, "error 1")
     assert mean(cells, "error bicubic") > mean(cells, "error 2")
+
+
+@pytest.mark.parametrize("scale, most", [(1, 0.2), (2, 0.3), (4, 0.8)])
+def test_the_noise_level_is_found(model, photos, scale, most):
+    """Mean absolute error of 255, of blurred photos; with less than the classical estimate."""
+    found, classical = [], []
+    for i, x in enumerate(photos):
+        clean = blur(x, as_kernel(gaussian(25, 1.2)))[..., ::scale, ::scale]
+        for sigma in (0, 2.55, 10):
+            noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(i))
+            y = clean + sigma / 255 * noise
+            with torch.inference_mode():
+                found.append(abs(float(model.first_estimate(y, scale).sigma) * 255 - sigma))
+            classical.append(abs(float(wavelet_noise(y)) * 255 - sigma))
+    assert np.mean(found) < most and np.mean(found) < np.mean(classical)
 
 
 def test_the_model_for_photos(model, photos):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from blindsr.estimators.noise import DB2_HIGH, estimate_noise
+from blindsr.estimators.noise import DB2_HIGH, estimate_noise, wavelet_noise
 
 SIZE = 128
 
@@ -90,3 +90,51 @@ def test_autocast_makes_no_difference():
     with torch.autocast("cpu", torch.bfloat16):
         found = estimate_noise(y)
     assert found.dtype == torch.float32 and torch.equal(found, estimate_noise(y))
+
+
+def detailed() -> np.ndarray:
+    """Texture down to single pixels nearly everywhere, as an enlarged photo has it, in colours that vary slowly."""
+    rng = np.random.default_rng(7)
+    gray = 0.08 * rng.standard_normal((SIZE, SIZE)) * np.linspace(0.02, 1, SIZE)[:, None]
+    rows, cols = np.mgrid[:SIZE, :SIZE] / SIZE
+    return 0.4 + gray + 0.1 * np.stack([rows, cols, 1 - rows])
+
+
+@pytest.mark.parametrize("sigma", [2.55 / 255, 7.65 / 255])
+def test_texture_that_colours_share_is_no_noise(sigma: float) -> None:
+    y = noisy(detailed(), sigma)
+    assert estimate_noise(y).item() == pytest.approx(sigma, rel=0.03)
+    assert wavelet_noise(y).item() > 1.3 * sigma
+
+
+@pytest.mark.parametrize("gains", [(1, 1, 1), (0.5, 1, 2)])
+def test_noise_that_colours_share_is_not_taken_for_texture(gains: tuple[float, float, float]) -> None:
+    """It is not white: who knows better is asked."""
+    noise = np.random.default_rng(3).normal(0, 5 / 255, (1, SIZE, SIZE)) * np.array(gains)[:, None, None]
+    y = torch.from_numpy(ramp() + noise)[None].float()
+    assert estimate_noise(y, torch.tensor([0.017])).item() == pytest.approx(0.017)
+    assert torch.equal(estimate_noise(y), wavelet_noise(y))
+
+
+def test_colours_at_half_the_resolution_say_nothing() -> None:
+    """As JPEG stores them: the noise of brightness is all that is left."""
+    y = noisy(ramp(), 5 / 255)
+    gray = y.mean(1, keepdim=True)
+    colour = torch.nn.functional.avg_pool2d(y - gray, 2)
+    y = gray + torch.nn.functional.interpolate(colour, scale_factor=2, mode="bilinear")
+    assert torch.equal(estimate_noise(y, torch.tensor([0.25])), torch.tensor([0.25]))
+
+
+def test_colours_are_asked_for_every_picture_by_itself() -> None:
+    white, gray = noisy(ramp(), 0.02), noisy(ramp()[:1], 0.02).expand(-1, 3, -1, -1)
+    found = estimate_noise(torch.cat([white, gray]), torch.tensor([0.5, 0.25]))
+    assert found[0].item() == pytest.approx(0.02, rel=0.03) and found[1].item() == 0.25
+    assert torch.equal(found[:1], estimate_noise(white, torch.tensor([0.5])))
+
+
+def test_a_blown_out_sky_is_not_the_flattest_part() -> None:
+    """Clipped noise would make every other noise look coloured or white by chance."""
+    y = noisy(detailed(), 0.02)
+    y[..., : SIZE // 2] = 1
+    assert estimate_noise(y, torch.tensor([0.5])).item() == pytest.approx(0.02, rel=0.04)
+    assert estimate_noise(torch.ones(1, 3, 32, 32), torch.tensor([0.5])).item() == 0.0
