@@ -25,6 +25,7 @@ ENOUGH = 64  # fewer usable coefficients than this say nothing
 # and of noise that had been through JPEG, of 5, it was 3.0 at least.
 BLOCK, FLATTEST = 8, 0.05  # pixels a side; the share of blocks that have fewer details than the flattest part
 WHITE = 3.0  # times the details of the weakest colour that the flattest part may have
+NOTHING = 1e-5  # that arithmetic leaves of flat areas
 
 
 def diagonal_details(y: Tensor) -> Tensor:
@@ -74,11 +75,19 @@ def _weakest_colour(details: Tensor, usable: Tensor, otherwise: Tensor) -> Tenso
     """The level in the weakest colour of ``details`` (3, h, w), those that are ``usable`` (h, w); ``otherwise`` where the
     flattest part of the photo has clearly more."""
     kept = _kept(details, usable.expand_as(details)).view(3, -1)
-    colours = torch.linalg.eigh((kept @ kept.T / kept.shape[1]).double()).eigenvectors.to(kept)  # the weakest first
-    level = (colours[:, 0] @ kept).abs().median()
-    blocks = details.abs().masked_fill(~usable, torch.nan).unfold(1, BLOCK, BLOCK).unfold(2, BLOCK, BLOCK)
-    flattest = blocks.transpose(0, 2).flatten(2).flatten(0, 1).nanmedian(1).values.nanquantile(FLATTEST)
-    return torch.where(flattest > WHITE * level, otherwise, level / NORMAL_MAD)
+    spread = (kept @ kept.T / kept.shape[1]).cpu().double()
+    weakest = torch.linalg.eigh(spread).eigenvectors[:, 0].to(kept)
+    level = (weakest @ kept).abs().median()
+    medians = _blocks(details.abs()).median(1).values
+    whole = _blocks(usable[None]).all(1)
+    medians = (medians[whole] if whole.any() else medians).sort().values
+    flattest = medians[int(FLATTEST * len(medians))]
+    return torch.where(flattest > WHITE * level + NOTHING, otherwise, level / NORMAL_MAD)
+
+
+def _blocks(details: Tensor) -> Tensor:
+    """(C, h, w) -> (blocks, what each holds)."""
+    return details.unfold(1, BLOCK, BLOCK).unfold(2, BLOCK, BLOCK).permute(1, 2, 0, 3, 4).flatten(2).flatten(0, 1)
 
 
 def _exact(y: Tensor) -> Tensor:
