@@ -35,9 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from blindsr.commands.batch import check_folder
+    from blindsr.interfaces import BlindSRError
     from blindsr.training import run as train
 
     if arguments.check:
+        if arguments.out:
+            raise BlindSRError("--check keeps nothing; leave --out out")
         return check(arguments)
     if arguments.out:
         check_folder(arguments.out)

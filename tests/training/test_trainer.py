@@ -157,6 +157,8 @@ def test_check_on_the_command_line(photos, toy_settings, monkeypatch, capsys):
         monkeypatch.setattr("blindsr.training.check.check", lambda config, passed=passed: (passed, "well"))
         assert main(["train", "usrnet_tiny", "--check", *words]) == code
         assert capsys.readouterr().out.strip() == verdict
+    assert main(["train", "usrnet_tiny", "--check", "--out", "kept", *words]) == 2
+    assert "leave --out out" in capsys.readouterr().err
 
 
 def test_adversarial_stages_tell_niqe(photos, tmp_path, toy):
