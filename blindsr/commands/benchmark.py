@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from blindsr.commands.arguments import count, device
+from blindsr.commands.arguments import count, device, sigma_255
 
 DESCRIPTION = """\
 Make a table of the field: degrade test photos exactly as a published protocol says, restore them by several
@@ -42,6 +42,7 @@ examples:
   blindsr benchmark dan_setting1 --data data --set set5 set14 --jobs 4
   blindsr benchmark usrnet_table1 --data data --method folder:results/other --out benchmarks/other
   blindsr benchmark usrnet_table1 --data data --scale 2 4 --limit 10
+  blindsr benchmark usrnet_table1 --data data --scale 3 --sigma 0 2.55
   blindsr benchmark usrnet_table1 --describe
   torchrun --nproc-per-node=4 -m blindsr benchmark usrnet_table1 --data data"""
 
@@ -54,6 +55,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", nargs="+", dest="sets", metavar="SET", help="only these sets of the protocol")
     parser.add_argument(
         "--scale", nargs="+", type=int, dest="scales", metavar="S", help="only these scales of the protocol"
+    )
+    parser.add_argument(
+        "--sigma", nargs="+", type=sigma_255, dest="sigmas", metavar="SIGMA", help="only these noise levels of it (of 255)"
     )
     parser.add_argument(
         "--method",
@@ -122,6 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
         limit=arguments.limit,
         sets=tuple(arguments.sets) if arguments.sets else None,
         scales=tuple(arguments.scales) if arguments.scales else None,
+        sigmas_255=tuple(arguments.sigmas) if arguments.sigmas else None,
         device=wanted,
         precision=arguments.precision,
         command=shlex.join(["blindsr", *sys.argv[1:]]),

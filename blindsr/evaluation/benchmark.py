@@ -55,7 +55,9 @@ class Benchmark:
         check_metrics(order.protocol)
         if not order.data.is_dir():
             raise BlindSRError(f"{order.data}: no such folder; give the one that holds the photos as --data")
-        self.specs = list_specs(order.protocol, order.data, order.limit, order.sets, order.scales)
+        self.specs = list_specs(
+            order.protocol, order.data, order.limit, order.sets, order.scales, order.sigmas_255
+        )
         model = load_model(order.model, "cpu") if any(m.needs_model for m in self.methods) else None
         for method in self.methods:
             if method.needs_kernel and not order.protocol.knows_kernel:
@@ -216,7 +218,7 @@ class Benchmark:
             "methods": [m.label for m in self.methods],
             "metrics": list(protocol.metrics),
             "scales": [s.scale for s in planned],
-            "sigmas_255": sorted({v for s in planned for v in s.sigma_255}),
+            "sigmas_255": sorted({s.sigma_255 for s in self.specs}),
             "photos": len({s.image for s in self.specs}),
             "limit": order.limit,
             "sets": list(order.sets) if order.sets else [s.name for s in protocol.sets],

@@ -23,11 +23,13 @@ def list_specs(
     limit: int | None = None,
     sets: Sequence[str] | None = None,
     scales: Sequence[int] | None = None,
+    sigmas_255: Sequence[float] | None = None,
 ) -> list[CaseSpec]:
-    """Every case: the first ``limit`` photos of each of the ``sets``, × scale (of ``scales``) × kernel × σ; None: all.
+    """Every case: the first ``limit`` photos of each of the ``sets``, × scale (of ``scales``) × kernel × σ (of
+    ``sigmas_255``); None: all.
 
-    Raises BlindSRError for a missing or empty folder, an unknown set or scale, a kernel that a group names and no setting
-    has, and files without their counterpart.
+    Raises BlindSRError for a missing or empty folder, an unknown set, scale or σ, a kernel that a group names and no
+    setting has, and files without their counterpart.
     """
     known = [s.name for s in protocol.sets]
     if unknown := set(sets or ()) - set(known):
@@ -37,6 +39,11 @@ def list_specs(
     if unknown_scales := set(scales or ()) - set(known_scales):
         has = ", ".join(map(str, known_scales))
         raise BlindSRError(f"this protocol has no scale {min(unknown_scales)}; it has {has}")
+    known_sigmas = {v for s in protocol.settings if not scales or s.scale in scales for v in s.sigma_255}
+    if unknown_sigmas := set(sigmas_255 or ()) - known_sigmas:
+        has = ", ".join(f"{v:g}" for v in sorted(known_sigmas))
+        at = f" at ×{', ×'.join(map(str, scales))}" if scales else ""
+        raise BlindSRError(f"this protocol has no noise of σ {min(unknown_sigmas):g}{at}; it has {has} (of 255)")
     found = [None if protocol.given else kernels_of(setting, data) for setting in protocol.settings]
     _check_names(protocol, {k.name for kernels in found for k in kernels or ()})
     specs = []
@@ -55,7 +62,7 @@ def list_specs(
                     continue
                 alone = len(kernels) == len(setting.sigma_255) == 1
                 aliases = (f"{image}_x{setting.scale}", image) if alone else ()
-                for sigma in setting.sigma_255:
+                for sigma in (v for v in setting.sigma_255 if not sigmas_255 or v in sigmas_255):
                     for kernel in kernels:
                         others = tuple(k for k in kernels if k is not kernel)
                         shown = first and kernel.name in (protocol.pictured_kernels or (kernel.name,))

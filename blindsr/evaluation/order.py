@@ -16,8 +16,8 @@ from blindsr.interfaces import BlindSRError
 @dataclass(frozen=True)
 class Order:
     """What a benchmark is asked for. ``methods`` are parsed configurations; ``precision`` is fp32 or bf16 (of the
-    networks); ``limit`` takes the first photos of each set, ``sets`` and ``scales`` some of them, None all; ``command`` was
-    typed."""
+    networks); ``limit`` takes the first photos of each set, ``sets``, ``scales`` and ``sigmas_255`` some of them, None all;
+    ``command`` was typed."""
 
     name: str
     protocol: Protocol
@@ -28,6 +28,7 @@ class Order:
     limit: int | None = None
     sets: tuple[str, ...] | None = None
     scales: tuple[int, ...] | None = None
+    sigmas_255: tuple[float, ...] | None = None
     device: str | None = None
     precision: str = "fp32"
     command: str = ""

@@ -207,6 +207,20 @@ def test_some_scales_now_and_others_later(data, toy, tmp_path, capsys):
     assert len((tmp_path / "cells.jsonl").read_text().splitlines()) == 2 * len(first.splitlines())
 
 
+def test_some_noise_levels_now_and_others_later(data, toy, tmp_path, capsys):
+    settings = [{"scale": 2, "sigma_255": [0], "kernels": ["gaussian:1"]}]
+    settings += [{"scale": 3, "sigma_255": [0, 2.55, 7.65], "kernels": ["gaussian:1"]}]
+    common = (toy(settings=settings), "--data", data, "--out", tmp_path, "--method", "bicubic")
+    assert run(capsys, *common, "--sigma", 2.55, 7.65)[0] == 0
+    text = tmp_path / "table.md"
+    assert re.findall("## (.*):", text.read_text()) == ["×3, σ 2.55", "×3, σ 7.65"]
+    first = figures(tmp_path)
+    assert {sigma for _, _, sigma, _ in first} == {2.55, 7.65}
+    assert run(capsys, *common, "--scale", 3)[0] == 0
+    assert re.findall("## (.*):", text.read_text()) == ["×3, σ 0", "×3, σ 2.55", "×3, σ 7.65"]
+    assert figures(tmp_path).items() > first.items()
+
+
 def test_tables_of_what_is_finished(data, toy, tmp_path, capsys):
     """A photo that lacks a cell is left out of the means of its noise level, and nothing is restored."""
     common = (toy(), "--data", data, "--out", tmp_path / "out", "--method", "bicubic", "--jobs", 1)
@@ -373,6 +387,8 @@ def test_small_photos_are_named(data, toy, tmp_path, capsys):
         (["--data", "."], "no such kernel file"),
         (["--set", "other"], "no set is called 'other'"),
         (["--scale", "2", "4"], "no scale 4; it has 2"),
+        (["--sigma", "0", "5"], "no noise of σ 5; it has 0, 2.55 (of 255)"),
+        (["--sigma", "-1"], "'-1' is not a noise level"),
         (["--set", "gone"], "photos/gone: no such folder; give the folder that holds photos/gone as --data"),
         (["--method", "bicubi"], "no method is called 'bicubi'; did you mean 'bicubic'?"),
         (["--method", "folder"], "method folder: needs a path"),
