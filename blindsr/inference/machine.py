@@ -87,7 +87,7 @@ def _libc() -> ctypes.CDLL | None:
 
 def free_memory(device: torch.device) -> int:
     """Bytes that are free on the device, with what PyTorch keeps there for later. On a CPU, what this process keeps for
-    later is given back first, and the container's limit counts too."""
+    later is given back first, and limits of containers and jobs count too."""
     if device.type == "cuda":  # emptying its cache would make every photo wait
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept
@@ -104,14 +104,42 @@ def _available() -> int | None:
         return None
 
 
-def _within_group(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
+def _within_group(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
+    """What the tightest limit leaves of the control groups that this process is in: of its container, of its job on a
+    cluster. None where nobody limits it."""
     try:
-        free = int((folder / "memory.max").read_text()) - int((folder / "memory.current").read_text())
-        lines = (folder / "memory.stat").read_text().splitlines()
+        lines = own.read_text().splitlines()
+    except OSError:
+        return None
+    found = []
+    for line in lines:  # "0::/job" in version 2, "4:cpu,memory:/job" in version 1
+        number, controllers, path = line.split(":", 2)
+        version = 2 if number == "0" else 1 if "memory" in controllers.split(",") else None
+        if version is not None:
+            root = groups if version == 2 else groups / "memory"
+            folder = root / path.lstrip("/")
+            found += [_left(f, version) for f in (folder, *folder.parents) if f.is_relative_to(root)]
+    return min((left for left in found if left is not None), default=None)
+
+
+GROUP_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
+
+
+def _left(folder: Path, version: int) -> int | None:
+    """What the limit of one group leaves; None where it has none."""
+    limit, usage, idle = GROUP_FILES[version]
+    try:
+        free = int((folder / limit).read_text()) - int((folder / usage).read_text())
     except (OSError, ValueError):  # no limit reads "max"
         return None
-    # Pages of files that nobody has read lately are given up when somebody needs them.
-    return free + sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    try:  # pages of files that nobody has read lately are given up when somebody needs them
+        lines = (folder / "memory.stat").read_text().splitlines()
+        return free + sum(int(line.split()[1]) for line in lines if line.startswith(f"{idle} "))
+    except (OSError, ValueError):
+        return free
 
 
 def bytes_per_pixel(restorer: nn.Module) -> int:

@@ -35,15 +35,40 @@ def test_devices(monkeypatch) -> None:
             machine.choose_device(name)
 
 
-def test_free_memory_heeds_a_container(tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "memory.max").write_text("3000\n")
-    (tmp_path / "memory.current").write_text("1000\n")
-    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 0\n")
-    assert machine._within_group(tmp_path) == 2000
-    (tmp_path / "memory.stat").write_text("anon 300\ninactive_file 600\nactive_file 100\n")
-    assert machine._within_group(tmp_path) == 2600  # what files of the past take can be had
-    (tmp_path / "memory.max").write_text("max\n")
-    assert machine._within_group(tmp_path) is None
+def a_group(folder: Path, version: int, limit: int | str, usage: int, idle: int | None) -> None:
+    """Files of a control group; without ``idle`` no memory.stat."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"), 2: ("memory.max", "memory.current", "")}
+    limit_file, usage_file, prefix = names[version]
+    (folder / limit_file).write_text(f"{limit}\n")
+    (folder / usage_file).write_text(f"{usage}\n")
+    if idle is not None:
+        (folder / "memory.stat").write_text(f"anon 300\n{prefix}inactive_file {idle}\nactive_file 100\n")
+
+
+@pytest.mark.parametrize("version, line", [(1, "4:cpu,memory:"), (2, "0::")])
+def test_limits_of_containers_and_jobs(version: int, line: str, tmp_path: Path) -> None:
+    groups, own = tmp_path / "groups", tmp_path / "own"
+    root = groups / "memory" if version == 1 else groups
+    own.write_text(f"7:blkio:/\n{line}/\n")
+    assert machine._within_group(groups, own) is None  # nothing there
+    a_group(root, version, 3000, 1000, None)
+    assert machine._within_group(groups, own) == 2000
+    a_group(root, version, 3000, 1000, 600)
+    assert machine._within_group(groups, own) == 2600  # what files of the past take can be had
+    a_group(root / "batch" / "job", version, 1500, 1000, 0)
+    assert machine._within_group(groups, own) == 2600  # somebody else's
+    own.write_text(f"{line}/batch/job/step\n")
+    assert machine._within_group(groups, own) == 500  # that of a group around it, the tightest
+    a_group(root / "batch", version, 1700, 1400, 0)
+    assert machine._within_group(groups, own) == 300
+    for folder in (root, root / "batch", root / "batch" / "job"):
+        a_group(folder, version, 2**63 - 4096 if version == 1 else "max", 1000, 0)
+    assert (machine._within_group(groups, own) or 2**62) > 2**61
+    assert machine._within_group(groups, tmp_path / "missing") is None
+
+
+def test_free_memory_heeds_them(monkeypatch) -> None:
     monkeypatch.setattr(machine, "_available", lambda: 5000)
     monkeypatch.setattr(machine, "_within_group", lambda: 2000)
     assert machine.free_memory(CPU) == 2000
