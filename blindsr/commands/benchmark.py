@@ -29,7 +29,7 @@ or a YAML file of your own. Gives, in DIR:
   pictures/, report.html  pictures of the first photos, and all of it as a page
 
 Methods: bicubic, total_variation and oracle (the model) are told the true kernel or need none, wrong_kernel is
-told the others, blind is told nothing; published:FILE.pth is any other weights, told the true kernel, and
+told the others, blind and refined are told nothing; published:FILE.pth is any other weights, told the true kernel, and
 folder:DIR results of another program, files called like the folders in pictures/. What oracle gains over blind is
 what not knowing the kernel costs.
 
@@ -67,7 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="NAME, NAME:PATH or '{name: NAME, option: …}' (default: those of the protocol)",
     )
     parser.add_argument(
-        "--model", default="tiny", metavar="NAME|PATH", help="of oracle, wrong_kernel and blind (default: tiny)"
+        "--model", default="tiny", metavar="NAME|PATH", help="of oracle, wrong_kernel, blind and refined (default: tiny)"
     )
     parser.add_argument(
         "--metric", nargs="+", default=[], metavar="METRIC", help="beside the protocol's: niqe, or one of pyiqa (lpips)"
