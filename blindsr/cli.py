@@ -1,12 +1,14 @@
 """The command line: parse, call, print.
 
 Exit codes: 0 done, 2 something the user can mend (one line on standard error says what), 130 stopped by
-Ctrl-C. A traceback (exit code 1) is a defect of blindsr.
+Ctrl-C or SIGTERM. A traceback (exit code 1) is a defect of blindsr.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from blindsr import __version__
@@ -62,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files that are not UTF-8
+    # What a cluster sends when time is up ends a run as Ctrl-C does. (Only the main thread may say so.)
+    here = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if here else None
     try:
         return parsed.run(parsed)
     except KeyboardInterrupt:
@@ -72,3 +77,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"blindsr: {one_line(error)}", file=sys.stderr)
         return USER_ERROR
+    finally:
+        if here:
+            signal.signal(signal.SIGTERM, before or signal.SIG_DFL)

@@ -19,13 +19,21 @@ def local_rank() -> int | None:
     return int(os.environ["LOCAL_RANK"]) if "LOCAL_RANK" in os.environ else None
 
 
+def several_machines() -> bool:
+    """Whether processes of this run are on other machines too, as far as one can know."""
+    return int(os.environ.get("WORLD_SIZE", 1)) > int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
 def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores that this process may use: its share of them where torchrun started several on this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)), 1)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was what an operation lacked, on a CPU or a GPU."""
     words = str(error)
     told = "can't allocate memory" in words or "out of memory" in words  # by PyTorch
+    if type(error).__module__ == "cv2":  # OpenCV's one exception is no RuntimeError
+        return "Insufficient memory" in words
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and told)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from blindsr.kernels.files import gray_levels
 from blindsr.ops.resize import bicubic_enlarge
 
 if TYPE_CHECKING:
@@ -92,9 +93,8 @@ def before_and_after(shown: Middle, kernel: np.ndarray | None, grid: Grid, sigma
 
 def kernel_picture(kernel: np.ndarray, side: int) -> Image.Image:
     """A kernel (h, w) as a picture of about ``side`` pixels: white is its largest tap, every tap a square."""
-    taps = np.clip(kernel / max(float(kernel.max()), 1e-12), 0, 1)
     factor = max(1, side // max(kernel.shape))
-    picture = Image.fromarray(np.round(255 * taps).astype(np.uint8))
+    picture = Image.fromarray(gray_levels(kernel))
     return picture.resize((kernel.shape[1] * factor, kernel.shape[0] * factor), Image.Resampling.NEAREST).convert("RGB")
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from blindsr import images, registry
 from blindsr.atomic import append_line
 from blindsr.degradation.shuffled import Shuffled, ShuffledConfig
 from blindsr.interfaces import BlindSRError
+from blindsr.workers import spread
 
 MANIFEST = "manifest.jsonl"
 CHUNK = 16  # draws of one photo that a process takes at a time
@@ -128,28 +127,12 @@ class PairWriter:
                 except Exception as error:
                     yield task, [], error
             return
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, context, initializer=_one_thread) as pool:
-            running = {pool.submit(self.work, task): task for task in tasks}
-            try:
-                for future in as_completed(running):
-                    error = future.exception()
-                    yield running[future], [] if error else future.result(), error
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+        for task, done in spread(self.work, tasks, processes, go_on=True):
+            error = done.exception()
+            yield task, [] if error else done.result(), error
 
 
 def same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Whether two lines of a manifest tell of one pair; the folder of the photo may have moved."""
     names = [Path(line.get("source", "")).name for line in (found, wanted)]
     return names[0] == names[1] and all(found.get(k) == v for k, v in wanted.items() if k != "source")
-
-
-def _one_thread() -> None:
-    """Processes share the cores already; and Ctrl-C is for the parent to answer."""
-    import signal
-
-    import cv2
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    cv2.setNumThreads(1)

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from blindsr.kernels.files import gray_levels
+
 MOST_BYTES = 10_500_000  # of all pictures together; base64 makes a third more of them
 GIVEN = {"lr": "lr", "truth": "truth", "true": "true"}  # what is no method's
 RUNGS = ((92, 2000), (85, 1280), (80, 800), (70, 480), (60, 320))  # WebP quality, pixels of the longer side
@@ -32,8 +34,7 @@ def _magma() -> list[int]:
 
 def kernel_uri(taps: np.ndarray) -> str:
     """A kernel (h, w) as a small picture, one pixel per tap, from black to its largest tap."""
-    levels = np.clip(taps / max(float(taps.max()), 1e-12), 0, 1)
-    picture = Image.fromarray(np.round(255 * levels).astype(np.uint8))
+    picture = Image.fromarray(gray_levels(taps))
     picture.putpalette(_magma())
     data = io.BytesIO()
     picture.save(data, format="PNG", optimize=True)

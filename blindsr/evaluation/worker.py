@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import re
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 
@@ -23,6 +22,8 @@ from blindsr.evaluation.methods.base import Result, load_model
 from blindsr.evaluation.order import Order
 from blindsr.evaluation.scores import as_uint8, score
 from blindsr.inference.machine import choose_device, keep_freed_memory
+from blindsr.kernels.files import gray_levels
+from blindsr.workers import spread
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,12 @@ class Worker:
         if case.x is not None:
             self._keep(case.spec, "truth", as_uint8(case.x))
         if case.k is not None:
-            self._keep(case.spec, "kernel_true", kernel_uint8(case.k[0, 0].numpy()))
+            self._keep(case.spec, "kernel_true", gray_levels(case.k[0, 0].numpy())[..., None])
 
     def _keep_result(self, spec: CaseSpec, name: str, result: Result) -> None:
         self._keep(spec, name, as_uint8(result.x))
         if result.kernel is not None:
-            self._keep(spec, f"kernel_{name}", kernel_uint8(result.kernel[0, 0].float().cpu().numpy()))
+            self._keep(spec, f"kernel_{name}", gray_levels(result.kernel[0, 0].float().cpu().numpy())[..., None])
 
     def _keep(self, spec: CaseSpec, name: str, pixels: np.ndarray) -> None:
         file = self.order.out / "pictures" / spec.name / f"{file_name(name)}.png"
@@ -102,11 +103,6 @@ def file_name(row: str) -> str:
     return re.sub(r"[^\w.-]+", "_", row)
 
 
-def kernel_uint8(kernel: np.ndarray) -> np.ndarray:
-    """A kernel (h, w) as gray pixels (h, w, 1): white is its largest tap, black is nothing or negative."""
-    return np.rint(255 * np.clip(kernel / max(float(kernel.max()), 1e-12), 0, 1)).astype(np.uint8)[..., None]
-
-
 def run_tasks(order: Order, tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, list[dict[str, Any]]]]:
     """Every task with its lines, as they are done: here (``jobs`` 1), in order, or in so many processes."""
     if jobs <= 1:
@@ -115,26 +111,15 @@ def run_tasks(order: Order, tasks: Sequence[Task], jobs: int) -> Iterator[tuple[
             for task in tasks:
                 yield task, worker(task)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_start, initargs=(order,)) as pool:
-        running = {pool.submit(_work, task): task for task in tasks}
-        try:
-            for future in as_completed(running):
-                yield running[future], future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    for task, done in spread(_work, tasks, jobs, _start, (order,)):
+        yield task, done.result()
 
 
 _worker: Worker | None = None
 
 
 def _start(order: Order) -> None:
-    """Processes share the cores already; and Ctrl-C is for the parent to answer."""
-    import signal
-
     global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
     _worker = Worker(order)
 
 
@@ -145,10 +130,12 @@ def _work(task: Task) -> list[dict[str, Any]]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """torch in a single thread, as in the processes: the order of additions, and so the last digit, stays the same."""
-    before = torch.get_num_threads()
+    """A single thread, as in the processes: the order of additions, and so the last digit, stays the same."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])

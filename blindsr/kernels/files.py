@@ -182,3 +182,8 @@ def _read_mat(path: Path) -> list[np.ndarray]:
         arrays = (cell for cell in cells if isinstance(cell, np.ndarray))
         found += [array for array in arrays if array.dtype.kind in "fiub" and array.size > 1]
     return found
+
+
+def gray_levels(kernel: np.ndarray) -> np.ndarray:
+    """A kernel (h, w) as a gray picture, (h, w) uint8: white is its largest tap, black is nothing or negative."""
+    return np.rint(255 * np.clip(kernel / max(float(kernel.max()), 1e-12), 0, 1)).astype(np.uint8)
