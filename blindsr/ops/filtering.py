@@ -34,12 +34,6 @@ def blur(x: Tensor, k: Tensor, boundary: Boundary = "circular", shift: float = 0
     return blurred[..., h // 2 : size[0] - (h - 1 - h // 2), w // 2 : size[1] - (w - 1 - w // 2)]
 
 
-def blur_adjoint(x: Tensor, k: Tensor, shift: float = 0.0) -> Tensor:
-    """The adjoint of the circular :func:`blur`: correlation with the same kernel."""
-    size = (x.shape[-2], x.shape[-1])
-    return torch.fft.irfft2(torch.fft.rfft2(x) * psf_to_otf(k, size, shift).conj(), s=size)
-
-
 def luma(x: Tensor) -> Tensor:
     """Brightness (B, 1, H, W) of RGB (B, 3, H, W), ITU-R BT.601."""
     return (x * x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)

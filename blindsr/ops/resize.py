@@ -17,13 +17,6 @@ def decimate(x: Tensor, scale: int) -> Tensor:
     return x[..., ::scale, ::scale]
 
 
-def zero_fill(y: Tensor, scale: int) -> Tensor:
-    """The adjoint of :func:`decimate` for sizes that are multiples: (…, H, W) -> (…, s·H, s·W)."""
-    x = y.new_zeros(*y.shape[:-2], y.shape[-2] * scale, y.shape[-1] * scale)
-    x[..., ::scale, ::scale] = y
-    return x
-
-
 def keys_cubic(t: np.ndarray) -> np.ndarray:
     """The cubic convolution kernel with a = −1/2 (Keys, 1981), as MATLAB's imresize uses it."""
     t = np.abs(t)
