@@ -17,14 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from blindsr import __version__, registry
-from blindsr.atomic import append_line, read_lines, whole_file
+from blindsr.alternating import AlternatingSR
+from blindsr.atomic import append_line, json_bytes, read_lines, whole_file
 from blindsr.evaluation.cases import CaseSpec, case_name
 from blindsr.evaluation.listing import list_specs
 from blindsr.evaluation.methods.base import Method, load_model, weights_fingerprint
 from blindsr.evaluation.order import Order
 from blindsr.evaluation.scores import check_metrics
-from blindsr.evaluation.worker import Task, run_tasks
-from blindsr.interfaces import BlindSRError
+from blindsr.evaluation.worker import Task, file_name, run_tasks
+from blindsr.interfaces import SCALES, BlindSRError
 from blindsr.processes import rank_and_world
 
 # What of a protocol moves no number of a cell: it may change between two runs.
@@ -40,6 +41,8 @@ BESIDE = (
     "published",
 )
 
+TAKEN = {"lr", "truth", "true", "kernel_true"}  # names in pictures/
+
 
 class Benchmark:
     """Plans, runs, and remembers what was done. Making one checks all that can be checked before any work, and
@@ -49,15 +52,16 @@ class Benchmark:
         self.order, self.protocol = order, order.protocol
         self.rank, self.world = rank_and_world()
         self.methods: list[Method] = [registry.build(config) for config in order.methods]
-        labels = [method.label for method in self.methods]
-        if double := {label for label in labels if labels.count(label) > 1}:
-            raise BlindSRError(f"two methods are called {double.pop()!r}; name each once, or rename a file")
+        labels = {method: file_name(method.label) for method in self.methods}  # they name pictures too
+        for method, label in labels.items():
+            if label in TAKEN or list(labels.values()).count(label) > 1:
+                which = "pictures of ours are" if label in TAKEN else "two methods are"
+                cure = "name each method once, or rename its file or folder"
+                raise BlindSRError(f"{which} called {method.label!r}; {cure}")
         check_metrics(order.protocol)
         if not order.data.is_dir():
             raise BlindSRError(f"{order.data}: no such folder; give the one that holds the photos as --data")
-        self.specs = list_specs(
-            order.protocol, order.data, order.limit, order.sets, order.scales, order.sigmas_255
-        )
+        self.specs = list_specs(order.protocol, order.data, order.limit, order.sets, order.scales, order.sigmas_255)
         model = load_model(order.model, "cpu") if any(m.needs_model for m in self.methods) else None
         for method in self.methods:
             if method.needs_kernel and not order.protocol.knows_kernel:
@@ -66,7 +70,15 @@ class Benchmark:
                 kernels = f"the kernels of {order.name} at ×{alone.scale}"
                 raise BlindSRError(f"method {method.label}: there is no other one among {kernels}; leave it out")
             method.check(model if method.needs_model else None)
+            self._check_scales(method, method.runs(model))
         self._check_out()
+
+    def _check_scales(self, method: Method, model: AlternatingSR | None) -> None:
+        own = SCALES if model is None else model.restorer.scales
+        if other := sorted({spec.scale for spec in self.specs} - set(own)):
+            only = " and ".join(f"×{scale}" for scale in own)
+            cure = f"choose --scale {' '.join(map(str, own))}, or leave the method out"
+            raise BlindSRError(f"method {method.label}: its model serves {only} only, not ×{other[0]}; {cure}")
 
     # -- what is to be done ----------------------------------------------------------------------------------
 
@@ -78,8 +90,9 @@ class Benchmark:
         if not self.protocol.centre_kernels:
             del rules["centre_kernels"]  # there are cells from before this option
         if self.protocol.given or self.protocol.boundary != "wrap":
-            # Earlier versions padded photos by reflection alone; later ones took some of what they made up for evidence.
-            rules["surroundings"] = "fitting, no evidence"
+            # Earlier versions padded by reflection alone, took some of what they made up for evidence, or left more of the
+            # photo out of it than need be.
+            rules["surroundings"] = "fitting, no evidence, even"
         methods = {}
         for method in self.methods:
             weights = weights_fingerprint(order.model) if method.needs_model else ""
@@ -137,6 +150,9 @@ class Benchmark:
         """The finished cells of this order, in its order; rows such as ``blind, loop 1`` included."""
         place = {mark: i for i, mark in enumerate(self.fingerprints.values())}
         lines = [line for path in self._files() for line in read_lines(path)]
+        rows = [method.label for method in self.methods]  # a folder of results that was renamed keeps its fingerprint
+        parts = tuple(f"{row}, " for row in rows)
+        lines = [line for line in lines if line["method"] in rows or line["method"].startswith(parts)]
         cells = {(line["fingerprint"], line["method"]): line for line in lines if line["fingerprint"] in place}
         return sorted(cells.values(), key=lambda c: place[c["fingerprint"]])
 
@@ -191,7 +207,7 @@ class Benchmark:
 
     def _write_protocol(self) -> None:
         with whole_file(self.order.out / "protocol.json") as part:
-            part.write_text(json.dumps(self.about(), ensure_ascii=False, indent=1), encoding="utf-8")
+            part.write_bytes(json_bytes(self.about()))
 
     @cached_property
     def kernels(self) -> dict[int, dict[str, list[list[float]]]]:

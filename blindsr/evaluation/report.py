@@ -60,7 +60,7 @@ def write_report(out: Path, about: Mapping[str, Any], cells: Sequence[Mapping[st
         viewer=_viewer(pictures, metrics, order_methods(about, cells)) if pictures["entries"] else "",
     )
     with whole_file(out / "report.html") as part:
-        part.write_text(page, encoding="utf-8")
+        part.write_bytes(page.encode(errors="backslashreplace"))  # of a name that is not UTF-8
     return out / "report.html"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from statistics import fmean
 from types import MappingProxyType
 from typing import Any
 
-from blindsr.atomic import whole_file
+from blindsr.atomic import json_bytes, whole_file
 from blindsr.evaluation.figures import DIAGNOSTICS, figure
 from blindsr.evaluation.protocol import Protocol
 from blindsr.evaluation.trust import Trust
@@ -201,9 +201,19 @@ def write_tables(
 ) -> str:
     """Write ``table.md``, ``table.csv`` and ``table.json`` into ``out``; answers the Markdown."""
     said = markdown(title, about, tables, trusts)
+    texts = {"table.md": said, "table.csv": as_csv(tables)}
     whole = {"name": title, "tables": [asdict(t) for t in tables], "trust": {m: asdict(t) for m, t in trusts.items()}}
-    data = json.dumps(whole, ensure_ascii=False, indent=1)
-    for name, text in (("table.md", said), ("table.csv", as_csv(tables)), ("table.json", data + "\n")):
+    texts = {name: text.encode(errors="backslashreplace") for name, text in texts.items()}  # of a name that is not UTF-8
+    for name, content in (texts | {"table.json": json_bytes(_finite(whole))}).items():
         with whole_file(out / name) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_bytes(content)
     return said
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinite numbers, and the PSNR of a picture to itself is one: None."""
+    if isinstance(value, dict):
+        return {key: _finite(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -23,6 +24,7 @@ from blindsr.cli import main
 from blindsr.evaluation.methods.base import load_model, weights_fingerprint
 from blindsr.evaluation.protocol import load_protocol
 from blindsr.kernels.gaussian import gaussian
+from blindsr.restorers.rrdbnet import RRDBNetConfig
 from blindsr.restorers.usrnet import USRNetConfig
 
 TOY = {
@@ -278,6 +280,60 @@ def test_results_of_another_program(data, toy, tmp_path, capsys):
     assert code == 2 and "differ in size (62×56 and 64×56)" in errors[-1]
 
 
+def test_perfect_results_are_valid_json(data, toy, tmp_path, capsys):
+    """JSON knows no infinite PSNR."""
+    theirs, out = tmp_path / "theirs", tmp_path / "out"
+    shutil.copytree(data / "photos", theirs)
+    protocol = toy(settings=[{"scale": 2, "kernels": ["gaussian:1.0"]}])
+    assert run(capsys, protocol, "--data", data, "--out", out, "--method", f"folder:{theirs}", "--jobs", 1)[0] == 0
+
+    def refuse(word: str) -> None:
+        pytest.fail(f"{word} is no JSON")
+
+    (row,) = json.loads((out / "table.json").read_text(), parse_constant=refuse)["tables"][0]["rows"]
+    assert row["values"]["psnr"]["gaussian-1.0"] is None and row["values"]["ssim"]["gaussian-1.0"] == 1
+
+
+def test_a_folder_of_results_under_another_name(data, toy, tmp_path, capsys):
+    """It keeps its cells, and its old name has no row."""
+    theirs, out = tmp_path / "theirs", tmp_path / "out"
+    shutil.copytree(data / "photos", theirs)
+    common = (toy(settings=[{"scale": 2, "kernels": ["gaussian:1.0"]}]), "--data", data, "--out", out, "--jobs", 1)
+    assert run(capsys, *common, "--method", f"folder:{theirs}")[0] == 0
+    theirs.rename(tmp_path / "renamed")
+    assert run(capsys, *common, "--method", f"folder:{tmp_path / 'renamed'}")[0] == 0
+    assert [row["method"] for row in json.loads((out / "table.json").read_text())["tables"][0]["rows"]] == ["renamed"]
+
+
+@pytest.mark.parametrize("name", ["lr", "truth", "true"])
+def test_names_of_our_own_pictures(data, toy, tmp_path, capsys, name):
+    shutil.copytree(data / "photos", tmp_path / name)
+    code, _, errors = run(capsys, toy(), "--data", data, "--out", tmp_path / "out", "--method", f"folder:{tmp_path / name}")
+    assert code == 2 and len(errors) == 1 and f"pictures of ours are called '{name}'" in errors[0]
+
+
+def test_a_model_of_one_scale_is_refused_before_any_work(data, toy, tmp_path, capsys):
+    weights = tmp_path / "theirs.safetensors"
+    restorer = RRDBNetConfig(scale=2, channels=4, blocks=1, growth=2)
+    checkpoints.save(weights, AlternatingSR(AlternatingConfig(restorer)), {})
+    protocol = toy(settings=[{"scale": s, "kernels": ["gaussian:1.0"]} for s in (2, 4)])
+    common = (protocol, "--data", data, "--out", tmp_path / "out", "--limit", 1, "--jobs", 1)
+    for method in (f"published:{weights}", "blind"):
+        code, _, errors = run(capsys, *common, "--model", weights, "--method", method)
+        assert code == 2 and len(errors) == 1 and "serves ×2 only, not ×4; choose --scale 2" in errors[0]
+        assert not (tmp_path / "out").exists()
+    assert run(capsys, *common, "--method", f"published:{weights}", "--scale", 2)[0] == 0
+
+
+def test_names_that_are_not_utf_8(data, toy, tmp_path, capsys):
+    photos = data / "photos"
+    os.rename(photos / "a.png", os.path.join(os.fsencode(photos), b"caf\xe9.png"))
+    out, common = tmp_path / "out", (toy(), "--jobs", 1, "--method", "bicubic")
+    data = data.rename(Path(os.fsdecode(os.path.join(os.fsencode(tmp_path), b"dat\xe9"))))
+    assert run(capsys, *common, "--data", data, "--out", out)[0] == 0
+    assert {"table.md", "table.csv", "table.json", "report.html", "protocol.json"} <= {p.name for p in out.iterdir()}
+
+
 @pytest.fixture
 def div2krk(data: Path) -> Path:
     """Given photos, each with its own kernel, in the layout of DIV2KRK: the blur correlates with a kernel that is moved
@@ -394,7 +450,7 @@ def test_small_photos_are_named(data, toy, tmp_path, capsys):
         (["--method", "folder"], "method folder: needs a path"),
         (["--method", "folder:nowhere"], "nowhere is no folder"),
         (["--method", "published:nothing.pth"], "nothing.pth: no such weights file"),
-        (["--method", "bicubic", "bicubic"], "two methods are called 'bicubic'"),
+        (["--method", "bicubic", "bicubic"], "two methods are called 'bicubic'; name each method once"),
         (["--method", "bicubic", "--metric", "no_such"], "metric 'no_such'"),
     ],
 )

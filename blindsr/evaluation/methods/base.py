@@ -60,6 +60,10 @@ class Method:
     def check(self, model: AlternatingSR | None) -> None:
         """Raise BlindSRError, before any work, where it cannot be run."""
 
+    def runs(self, model: AlternatingSR | None) -> AlternatingSR | None:
+        """The model that it runs: that of the benchmark, one of its own, or None."""
+        return model if self.needs_model else None
+
     def options(self) -> dict[str, Any]:
         """Those of its options on which its results depend; where its files lie is none of them."""
         return {name: value for name, value in registry.as_mapping(self.config).items() if name != "path"}

@@ -32,6 +32,9 @@ class Published(Method):
     def fingerprint(self) -> str:
         return weights_fingerprint(str(check_path("published", self.config.path)))
 
+    def runs(self, model: AlternatingSR | None) -> AlternatingSR:
+        return self._model("cpu")
+
     def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
         case = replace(case, rounding=0.0)  # it is told what is published, and nothing of rounding
         return [Result(run_model(self._model(str(case.y.device)), case, case.k)[-1].x)]
