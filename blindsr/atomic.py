@@ -56,9 +56,11 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     lines = []
     for line in path.read_bytes().split(b"\n") if path.exists() else []:  # names may hold other ends of lines
         try:
-            lines.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             continue
+        if isinstance(record, dict):
+            lines.append(record)
     return lines
 
 

@@ -293,6 +293,17 @@ def test_restore_with_a_given_kernel_says_so(small_model, photo, tmp_path, capsy
     assert record["sigma_255"] == pytest.approx(5, abs=1e-3) and record["sigma_source"] == "given"
 
 
+def test_an_estimate_that_was_stopped_goes_on(small_model, photo, tmp_path, capsys) -> None:
+    words = ("estimate", photo, "--scale", 2, "--model", small_model, "--out", tmp_path / "out")
+    assert run(capsys, *words)[0] == 0
+    assert "1 photo was looked at already, with these settings" in run(capsys, *words)[1]
+    record = tmp_path / "out" / "photo_estimate.json"
+    record.unlink()  # as a kill between two files leaves it
+    assert run(capsys, *words)[0] == 0 and record.exists()
+    code, _, err = run(capsys, *words[:3], 3, *words[4:])
+    assert code == 2 and "exists: add --overwrite" in err[0]
+
+
 def test_estimate_for_real_and_back(small_model, photo, tmp_path, capsys) -> None:
     code, told, err = run(capsys, "estimate", photo, "--scale", 2, "--model", small_model, "--out", tmp_path)
     assert (code, err) == (0, [])

@@ -86,7 +86,7 @@ def add_photo_options(parser: argparse.ArgumentParser, model: str) -> None:
         help="refine the kernel that was found on the photo itself: slower and better (default: with models that find "
         "kernels by looking at their own restorations, such as tiny)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace results that exist")
+    parser.add_argument("--overwrite", action="store_true", help="replace results of other settings, or of anyone else")
     machine = parser.add_argument_group("machine")
     machine.add_argument(
         "--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of the networks (default: auto)"

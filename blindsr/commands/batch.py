@@ -68,7 +68,7 @@ class Batch:
                 self.fail(name, error)
                 continue
             for path in paths:
-                if out is not None and os.fspath(path) != os.path.expanduser(name) and _within(path, out):
+                if out is not None and path != Path(os.path.expanduser(name)) and _within(path, out):
                     raise BlindSRError(f"{name}: results in {out} would be taken for photos later: choose another --out")
                 found.setdefault(os.path.abspath(path), path)
         return list(found.values())
@@ -100,7 +100,7 @@ class Batch:
                 continue
             try:
                 there = [file.exists() for file in files]
-                known = state(source, files[0]) if any(there) and not overwrite else None
+                known = state(source, files[0]) if any(there) else None
                 ready = known == "done" and all(there)
                 self._check(files, owners, reserved, overwrite or known is not None)
             except (BlindSRError, OSError) as error:

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from blindsr.commands.arguments import add_photo_options
+
+if TYPE_CHECKING:
+    from blindsr import images
+    from blindsr.commands.batch import Job
+    from blindsr.inference.facade import BlindSR
 
 DESCRIPTION = """\
 Find the blur kernel and the noise level of photos. Each gives, in DIR:
@@ -16,7 +24,8 @@ Find the blur kernel and the noise level of photos. Each gives, in DIR:
   NAME_kernel.png       a plot to look at
   NAME_estimate.json    the noise level (0-255), and everything else
 
-The kernel is on the pixels of the enlargement: estimate at the scale at which you mean to restore."""
+The kernel is on the pixels of the enlargement: estimate at the scale at which you mean to restore. The same command
+goes on where it was stopped: DIR/manifest.jsonl knows, by content and settings, what is done."""
 
 EXAMPLES = """\
 example:
@@ -32,8 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from blindsr import images
-    from blindsr.atomic import json_bytes
-    from blindsr.commands.batch import Batch, Job, check_folder
+    from blindsr.atomic import json_bytes, remove_parts
+    from blindsr.commands.batch import Batch, check_folder
+    from blindsr.commands.manifest import Manifest
     from blindsr.commands.model import load_model
     from blindsr.commands.outputs import mat_bytes, npy_bytes, result_line, write
     from blindsr.commands.pictures import kernel_plot
@@ -44,28 +54,42 @@ def run(arguments: argparse.Namespace) -> int:
     def results(name: str) -> tuple[Path, ...]:
         return tuple(out / f"{name}{suffix}" for suffix in SUFFIXES)
 
+    @cache
+    def model() -> BlindSR:
+        loaded = load_model(arguments)
+        loaded.check_finds_kernel("choose a blind --model, such as tiny")
+        return loaded
+
+    def settings() -> dict[str, Any]:
+        made = {"model": model().fingerprint(), "refine": model().refines(None, arguments.refine)}
+        return {name: getattr(arguments, name) for name in ("scale", "grid", "precision")} | made
+
+    def read(job: Job) -> images.Photo:
+        with suppress(OSError):  # reading says better what is wrong
+            manifest.look_at(job.source)
+        return images.read(job.source, max_pixels=arguments.max_pixels)
+
+    def work(job: Job, photo: images.Photo) -> Callable[[], str]:
+        manifest.note("begun", job.source, job.results[0])
+        found = model().estimate(photo, scale=arguments.scale, grid=arguments.grid, refine=arguments.refine)
+        title = f"blur kernel at ×{arguments.scale}, noise σ {255 * found.sigma:.1f}"
+        record = {"input": str(job.source)} | found.record()
+        kernel = found.kernel
+        contents = (npy_bytes(kernel), mat_bytes(kernel), kernel_plot(kernel, title), json_bytes(record))
+
+        def rest() -> str:
+            for path, content in zip(job.results, contents):
+                write(path, content)
+            manifest.note("done", job.source, job.results[0])
+            return result_line(job.results[0], found)
+
+        return rest
+
     check_folder(out)
-    jobs = batch.plan(batch.find(arguments.inputs, out), results, arguments.overwrite)
+    manifest = Manifest(out, settings)
+    jobs = batch.plan(batch.find(arguments.inputs, out), results, arguments.overwrite, manifest.state)
     if jobs:
-        model = load_model(arguments)
-        model.check_finds_kernel("choose a blind --model, such as tiny")
-
-        def read(job: Job) -> images.Photo:
-            return images.read(job.source, max_pixels=arguments.max_pixels)
-
-        def work(job: Job, photo: images.Photo) -> Callable[[], str]:
-            found = model.estimate(photo, scale=arguments.scale, grid=arguments.grid, refine=arguments.refine)
-            title = f"blur kernel at ×{arguments.scale}, noise σ {255 * found.sigma:.1f}"
-            record = {"input": str(job.source)} | found.record()
-            kernel = found.kernel
-            contents = (npy_bytes(kernel), mat_bytes(kernel), kernel_plot(kernel, title), json_bytes(record))
-
-            def rest() -> str:
-                for path, content in zip(job.results, contents):
-                    write(path, content)
-                return result_line(job.results[0], found)
-
-            return rest
-
+        model()  # an unusable one is one error, not one for every photo
+        remove_parts(file for job in jobs for file in job.results)
         batch.run(jobs, read, work)
     return batch.finish(out)

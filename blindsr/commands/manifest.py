@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from blindsr.atomic import append_line, read_lines
-from blindsr.processes import BEGAN
+from blindsr.processes import BEGAN, several_machines
 
-BEGUN, DONE = "begun", "done"
-SKEW = 5  # seconds between the processes that torchrun starts together, by the clocks of different machines
+KEYS = {"result", "sha256", "settings", "state"}
+SKEW = 1, 5  # seconds between the processes that torchrun starts together: on one machine, by the clocks of several
 
 
 def content_hash(path: Path) -> str:
@@ -49,10 +49,10 @@ class Manifest:
         self._ask = settings
         self._hashes: dict[Path, str] = {}
         self.known: dict[str, dict[str, Any]] = {}  # first result -> the last that is known of it
-        lines = [line for line in self._lines() if "result" in line]
+        lines = [line for line in self._lines() if line.keys() >= KEYS]
         for line in sorted(lines, key=lambda line: line.get("time", 0)):  # of runs with whatever numbers of processes
             known = self.known.get(line["result"])
-            if not (known and known["state"] == DONE and _same(known, line)):
+            if not (known and known["state"] == "done" and _same(known, line)):
                 self.known[line["result"]] = line
 
     @cached_property
@@ -79,7 +79,7 @@ class Manifest:
         """Write down that the results of ``source``, the first of which is ``result``, are begun or done."""
         line = {"result": result.name, "source": str(source), "sha256": self.hash_of(source)}
         self._append(line | {"settings": self.settings, "state": state, "time": time.time()})
-        if state == DONE:
+        if state == "done":
             del self._hashes[source]  # ten thousand photos later it would still be here
 
     def finish(self, wait: bool) -> None:
@@ -90,7 +90,8 @@ class Manifest:
             time.sleep(1)
 
     def _finished(self) -> set[int]:
-        return {line["rank"] for line in self._lines() if line.get("finished", 0) >= BEGAN - SKEW}
+        since = BEGAN - SKEW[several_machines()]
+        return {line["rank"] for line in self._lines() if line.get("finished", 0) >= since}
 
     def _lines(self) -> list[dict[str, Any]]:
         return [line for path in sorted(self.out.glob("manifest*.jsonl")) for line in read_lines(path)]

@@ -305,6 +305,29 @@ def test_results_do_not_become_photos(small_model, photos, tmp_path, capsys) -> 
     assert main([*words, str(photos / "p1.png")]) == 0 and (photos / "p1_x2.png").exists()
 
 
+def test_one_photo_however_it_is_named(small_model, photos, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(photos)
+    words = ["restore", "--scale", "2", "--model", str(small_model), "--kernel", "gaussian:1", "--out", "."]
+    assert main([*words, "./p1.png"]) == 0
+    assert main([*words, "../photos//p2.png", "--out", "../photos"]) == 0
+    assert {"p1_x2.png", "p2_x2.png"} <= {p.name for p in photos.iterdir()}
+
+
+def test_overwriting_goes_on_where_it_was_stopped(restore, tmp_path) -> None:
+    restore()
+    assert "5 photos restored" in restore("--sigma", 3, "--overwrite")[1]
+    (tmp_path / "out" / "p3_x2.json").unlink()
+    code, said, _ = restore("--sigma", 3, "--overwrite")
+    assert code == 0 and "1 photo restored" in said and "4 photos were restored already" in said
+
+
+def test_lines_of_others_in_the_manifest(restore, tmp_path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "manifest_of_mine.jsonl").write_text('5\n{"result": "p1_x2.png"}\n{"result": "p1_x2.png"}\n["a"]\n')
+    assert restore()[0] == 0 and restore()[0] == 0
+
+
 def test_who_finished_while_another_began_is_not_waited_for(tmp_path, monkeypatch) -> None:
     """PyTorch may take long to load in one process, and another have nothing to do."""
     (tmp_path / "manifest.1.jsonl").write_text(f'{{"rank": 1, "finished": {time.time() - 30}}}\n')
