@@ -50,7 +50,9 @@ class Blur:
         )
         last = result.iterates[-1]
         doubt = None if last.doubt is None else last.doubt[:1]
-        return replace(self, kernel=last.kernel[:1].float(), sigma=last.sigma[:1].float(), doubt=doubt, loops=loops)
+        # What was given is told as it was given, though models take rounding for noise.
+        sigma = self.sigma if self.sigma_source == "given" else last.sigma[:1].float()
+        return replace(self, kernel=last.kernel[:1].float(), sigma=sigma, doubt=doubt, loops=loops)
 
     def here(self, kernel: np.ndarray, doubt: float) -> Blur:
         """This with the ``kernel`` (h, w) and its doubt of one part of the photo."""

@@ -76,6 +76,8 @@ def pad(
         least = radius + MARGIN
         start = -(-least // step) * step  # so that a U-Net meets the same pixels in every tile
         total = fast_length(start + length + least, scale, multiple)
+        most = (total - length - least) // step * step
+        start = min(max(start, round((total - length) / (2 * step)) * step), most)  # the photo is in the middle, nearly
         y = close_circle(y, dimension, total, start)
         position = (torch.arange(total) - start) % total
         depths.append(torch.minimum(position - length + 1, total - position))

@@ -30,11 +30,15 @@ def check_scale(scale: int) -> int:
 
 
 def check_sigma(sigma: float) -> float:
-    """Raises BlindSRError outside [0, ``MAX_SIGMA``], and for NaN."""
-    if not 0 <= sigma <= MAX_SIGMA:  # NaN fails too
-        limit = f"[0, {MAX_SIGMA:.3f}], that is 0-{255 * MAX_SIGMA:.0f} of 255"
-        raise BlindSRError(f"noise level {sigma:g} ({255 * sigma:g} of 255) is out of range; sigma lies in {limit}")
-    return float(sigma)
+    """Raises BlindSRError outside [0, ``MAX_SIGMA``], and for NaN and what is no number."""
+    limit = f"[0, {MAX_SIGMA:.3f}], that is 0-{255 * MAX_SIGMA:.0f} of 255"
+    try:
+        level = float(sigma)
+    except (TypeError, ValueError):
+        raise BlindSRError(f"noise level {sigma!r} is no number; sigma lies in {limit}") from None
+    if not 0 <= level <= MAX_SIGMA:  # NaN fails too
+        raise BlindSRError(f"noise level {level:g} ({255 * level:g} of 255) is out of range; sigma lies in {limit}")
+    return level
 
 
 def as_photo(source: Source) -> images.Photo:

@@ -50,6 +50,7 @@ def test_reflection_leaves_room_for_the_kernel_in_sizes_quick_to_transform(scale
         assert next_fast_len(total * scale) == total * scale
         assert total <= 1.6 * (length + 2 * least) + 16
         assert padded.margin >= max(start, total - start - length)  # all that is made up
+        assert abs(total - length - 2 * start) <= 8 or start - 8 < least or total - length - start - 8 < least  # the middle
 
 
 def test_fast_length() -> None:

@@ -231,6 +231,13 @@ def test_a_kernel_without_a_noise_level(blind: BlindSR, non_blind: BlindSR, pixe
     assert classical.sigma_source == "classical" and classical.sigma * 255 == pytest.approx(8, rel=0.08)
 
 
+def test_a_given_noise_level_is_told_as_given(blind: BlindSR, pixels: np.ndarray) -> None:
+    """Though the restorer is told of rounding."""
+    for kernel in ("gaussian:1.2", None):
+        restored = blind.restore(pixels, 2, kernel, 0.0)
+        assert (restored.sigma, restored.sigma_source) == (0.0, "given") and restored.loops[-1].sigma > 0.001
+
+
 def test_the_kernel_decides(non_blind: BlindSR, pixels: np.ndarray) -> None:
     narrow, wide = (non_blind.restore(pixels, 2, f"gaussian:{w}", 0.01).image for w in (0.8, 2.0))
     assert np.abs(narrow.astype(int) - wide).mean() > 1
@@ -335,6 +342,7 @@ def test_the_front_door(small_model: Path, pixels: np.ndarray) -> None:
         ({"sigma": -0.1}, "is out of range"),
         ({"sigma": 2.55}, "sigma lies in [0, 0.392], that is 0-100 of 255"),
         ({"sigma": float("nan")}, "is out of range"),
+        ({"sigma": "3 of 255"}, "'3 of 255' is no number"),
         ({"grid": "center"}, "grid 'center' is not known; use one of corner, centre"),
         ({"boundary": "mirror"}, "boundary 'mirror' is not known"),
         ({"tile": 8}, "tiles of 8 pixels are too small; use at least 32"),
