@@ -20,7 +20,7 @@ from tqdm import tqdm
 from blindsr import images
 from blindsr.evaluation.listing import kernels_of
 from blindsr.evaluation.protocol import Setting
-from blindsr.inference import passage, refinement
+from blindsr.inference import passage, trial
 from blindsr.inference.facade import BlindSR
 from blindsr.inference.surroundings import surround
 from blindsr.ops.filtering import blur
@@ -60,7 +60,7 @@ def main() -> None:
                 y = y[::scale, ::scale] + arguments.sigma / 255 * rng.standard_normal(y[::scale, ::scale].shape)
                 source = images.from_float(y.astype(np.float32), np.uint8)
                 for around, name in ((surround, "fitting"), (lambda padded, *rest: padded, "padding alone")):
-                    passage.surround = refinement.surround = around
+                    passage.surround = trial.surround = around
                     for told in (True, False):
                         known = (kernel.array.astype(float), arguments.sigma / 255) if told else (None, None)
                         restored = model.restore(source, scale, *known, grid="corner").image

@@ -12,8 +12,9 @@ from blindsr.evaluation.metrics import psnr
 from blindsr.inference.boundary import pad
 from blindsr.inference.facade import BlindSR
 from blindsr.inference.passage import Passage
-from blindsr.inference.refinement import HARDLY, ROUNDS, _Photo, refine
+from blindsr.inference.refinement import HARDLY, ROUNDS, refine
 from blindsr.inference.result import DOUBTFUL
+from blindsr.inference.trial import Trial
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
 from blindsr.kernels.defocus import disk
 from blindsr.kernels.distance import kernel_distance
@@ -50,9 +51,9 @@ def _twice(found: Restoration) -> Restoration:
 
 
 @pytest.mark.parametrize("grid", ["corner", "centre"])
-@pytest.mark.parametrize("k, gain, rounds", [(disk(25, 3.0), 0.5, ROUNDS), (gaussian(25, 2.4, 1.2, 0.6), 0.2, 1)])
-def test_it_helps_where_the_kernel_was_never_seen(model, sharp, k, gain, rounds, grid):
-    """A disk out of focus is not among the kernels of the training; a Gaussian is, and has its own hypothesis."""
+@pytest.mark.parametrize("k, gain", [(disk(25, 3.0), 4.0), (gaussian(25, 2.4, 1.2, 0.6), 0.2)])
+def test_it_helps(model, sharp, k, gain, grid):
+    """Blur out of focus was never seen in training; it has a hypothesis of its own, as Gaussians have."""
     true, shift = as_kernel(k), grid_shift(grid, 2)
     y = decimate(blur(sharp, true, shift=shift), 2)
     with torch.inference_mode():
@@ -61,7 +62,7 @@ def test_it_helps_where_the_kernel_was_never_seen(model, sharp, k, gain, rounds,
         together = refine(model, pad(y.repeat(2, 1, 1, 1), 2, None), 2, _twice(found), shift)
     torch.testing.assert_close(together.x[1:], refined.x, atol=2e-3, rtol=0)
     assert refined.iterates[: len(found.iterates)] == found.iterates
-    assert len(refined.iterates) == len(found.iterates) + rounds
+    assert len(refined.iterates) == len(found.iterates) + 1
     for iterate in refined.iterates[len(found.iterates) :]:
         assert (iterate.kernel >= 0).all() and iterate.kernel.sum().item() == pytest.approx(1, abs=1e-5)
     before, after = (psnr(r.x.clamp(0, 1), sharp, 4).item() for r in (found, refined))
@@ -130,7 +131,7 @@ def test_a_kernel_trusted_fully_is_restored_with_as_a_true_one(model, sharp):
     y, k, sigma = sharp[..., ::2, ::2], as_kernel(gaussian(25, 1.6)), torch.zeros(1)
     careful = checkpoints.load("tiny-real").model.eval()
     for each in (model, careful):
-        photo = _Photo(each, pad(y, 2, None), 2, sigma, 0.0)
+        photo = Trial(each, pad(y, 2, None), 2, sigma, 0.0)
         with torch.inference_mode():
             torch.testing.assert_close(photo.restored(k, None).x, each(y, 2, k, sigma).x)
 
@@ -141,7 +142,7 @@ def test_through_the_facade(sharp):
     photo = images.from_float(y, np.uint8)
     plain, refined = (model.restore(photo, 2, grid="corner", refine=r) for r in (False, True))
     assert refined.record()["settings"]["refined"] and "refined" not in plain.record()["settings"]
-    assert len(refined.loops) == len(plain.loops) + ROUNDS
+    assert len(refined.loops) == len(plain.loops) + 1
     assert not np.array_equal(refined.kernel, plain.kernel)
     estimated = model.estimate(photo, 2, grid="corner", refine=True)
     np.testing.assert_allclose(estimated.kernel, refined.kernel, atol=1e-5)
