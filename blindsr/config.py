@@ -107,7 +107,7 @@ def convert(value: Any, hint: Any, where: str) -> Any:
 def find(kind: str, name_or_path: str) -> Path:
     """The file that ``name_or_path`` means: a path, or the bare name of a shipped one in configs/``kind``."""
     path = Path(name_or_path)
-    if path.exists() or path.suffix or path.name != name_or_path:
+    if path.is_file() or path.suffix or path.name != name_or_path:
         return path
     folder = shipped("configs") / kind
     path = folder / f"{name_or_path}.yaml"
@@ -126,7 +126,7 @@ def load(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such configuration file") from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); name a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # such as 2026-13-45, which looks like a date
         raise ConfigError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(mapping, dict):
         raise ConfigError(f"{path}: expected a mapping at the top level")
@@ -162,6 +162,6 @@ def override(mapping: dict[str, Any], assignments: Iterable[str]) -> dict[str, A
                 raise ConfigError(f"--set {assignment}: {parent!r} has no options of its own")
         try:
             place[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError):
             raise ConfigError(f"--set {assignment}: the value is not valid YAML") from None
     return mapping

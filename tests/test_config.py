@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from blindsr import registry
-from blindsr.config import ConfigError, load, merged, override, parse
+from blindsr.config import ConfigError, find, load, merged, override, parse
 from blindsr.restorers.usrnet import USRNetConfig
 from blindsr.training.settings import DataConfig
 
@@ -75,7 +75,7 @@ def test_round_trip():
 
 def test_overrides():
     assert override({"a": {"b": 1}}, ["a.b=2", "c.d=[1, x]"]) == {"a": {"b": 2}, "c": {"d": [1, "x"]}}
-    for bad in ("a.b", "a.b.c=1", "a=[1"):
+    for bad in ("a.b", "a.b.c=1", "a=[1", "a=2026-13-45"):
         with pytest.raises(ConfigError, match="--set"):
             override({"a": {"b": 1}}, [bad])
 
@@ -84,10 +84,16 @@ def test_files(tmp_path):
     with pytest.raises(ConfigError, match="no such configuration file"):
         load(tmp_path / "none.yaml")
     bad = tmp_path / "bad.yaml"
-    for text in ("a: [1", "- 1", "\x00"):
+    for text in ("a: [1", "- 1", "\x00", "a: 2026-13-45"):
         bad.write_text(text)
         with pytest.raises(ConfigError, match=r"bad\.yaml"):
             load(bad)
+
+
+def test_a_folder_called_like_a_configuration_hides_none(tmp_path, monkeypatch):
+    (tmp_path / "usrnet_tiny").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert load(find("train", "usrnet_tiny"))["train"] == ["restorer"]
 
 
 def test_one_file_extends_another(tmp_path):

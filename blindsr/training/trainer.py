@@ -245,10 +245,10 @@ class Trainer:
                 f"the loss has blown up at step {self.step}, after {self.retreats} retreats; lower "
                 f"optimizer.learning_rate and start again with --fresh (the last good checkpoint stands in {self.out})"
             )
-        reached = self.step, self.elapsed, self.skipped, self.validated
+        reached, retreats = (self.step, self.elapsed, self.skipped, self.validated), self.retreats + 1
         kept = self.out / "calm.pt"
         self._take(load_state(kept if kept.exists() else self.out / "state.pt"))
-        self.retreats += 1
+        self.retreats = retreats  # the checkpoint may be older than the retreat before this one
         self.watch.pulse.bad = 0
         back_to = self.step
         self.step, self.elapsed, self.skipped, self.validated = reached

@@ -102,8 +102,9 @@ def test_a_loss_that_blows_up_sends_the_run_back(photos, tmp_path, toy, monkeypa
     assert again.retreats == 1 and again.step == 14
 
 
-def test_a_run_that_blows_up_for_ever_gives_up(photos, tmp_path, toy, monkeypatch):
-    watched = ("watch={patience: 2, retreats: 1}", "schedule.iterations=30")
+@pytest.mark.parametrize("retreats", [1, 3])
+def test_a_run_that_blows_up_for_ever_gives_up(photos, tmp_path, toy, monkeypatch, retreats):
+    watched = (f"watch={{patience: 2, retreats: {retreats}}}", "schedule.iterations=30")
     trainer = Trainer(toy(photos, "usrnet_tiny", *watched), tmp_path)
     whole = Trainer.train_step
 
@@ -113,7 +114,7 @@ def test_a_run_that_blows_up_for_ever_gives_up(photos, tmp_path, toy, monkeypatc
         return whole(self, batch)
 
     monkeypatch.setattr(Trainer, "train_step", train_step)
-    with pytest.raises(BlindSRError, match="blown up at step .* after 1 retreats.*learning_rate"):
+    with pytest.raises(BlindSRError, match=f"blown up at step .* after {retreats} retreats.*learning_rate"):
         trainer.run()
     assert all(torch.isfinite(p).all() for p in checkpoints.load(tmp_path / "model.safetensors").model.parameters())
 
