@@ -39,6 +39,8 @@ DIP = 0.5  # times the misfit at both ends of these radii, that of the best one 
 DOUBT = 0.1  # of a disk that was found
 
 WINDOW = 48  # low-resolution pixels a side
+SMALLEST_PHOTO = 72  # the same: four windows say enough, one does not
+LEAST_SIGMA = 0.05 / 255  # a spectrum has no zeros
 LOWEST = 2.5  # periods in a window: below, windows bend the spectrum
 ABOVE = 3.0  # times the noise: a ring of frequencies with so much power counts, and all below it
 SMALLEST, STEP = {"disk": 0.8, "gaussian": 0.4}, 0.1  # radius or width, in pixels of the result
@@ -63,7 +65,7 @@ def out_of_focus(
 def _by_spectrum(trial: Trial, kernel: Tensor, nearest: Tensor) -> tuple[Tensor, Tensor]:
     """The most likely disks, and whether each is clearly more likely than any Gaussian."""
     y = luma(trial.photo()).cpu().double()
-    if min(y.shape[-2:]) < WINDOW:
+    if min(y.shape[-2:]) < SMALLEST_PHOTO:
         return kernel, torch.zeros(len(y), dtype=torch.bool, device=kernel.device)
     known, powers = _family("disk", kernel.shape[-1], trial.scale)
     _, others = _family("gaussian", kernel.shape[-1], trial.scale)
@@ -88,7 +90,7 @@ def _by_waves(middle: Trial, kernel: Tensor, radius: Tensor, free: Tensor, smoot
     own = variation[1:-1].gather(0, at[None])[0]
     taken = (smooth > WAVES * own) & (own <= NO_MORE * free) & (least < DIP * torch.minimum(misfit[0], misfit[-1]))
     # Between the tries: the lowest point of the parabola through the logarithms of three.
-    low, here, high = (misfit.log().gather(0, at[None] + n)[0] for n in range(3))
+    low, here, high = (misfit.clamp_min(1e-9).log().gather(0, at[None] + n)[0] for n in range(3))
     beside = 0.5 * (low - high) / (low + high - 2 * here).clamp_min(1e-6)
     return disks(radius * (NEAR[1] + (at + beside.clamp(-0.5, 0.5)) * (NEAR[1] - NEAR[0])), size), taken
 
@@ -97,7 +99,7 @@ def _means(power: Tensor, sigma: float, models: Tensor) -> Tensor:
     """The mean of log P + |Y|²/P under each of ``models`` (K, γ, rows, cols), with the best C and γ, (K,); ``power`` (rows,
     cols) is |Y|², ``sigma`` the noise level of the same brightness."""
     used = _usable(power, sigma)
-    p, q, floor = power[used], models[..., used], sigma**2
+    p, q, floor = power[used], models[..., used], max(sigma, LEAST_SIGMA) ** 2
     c = (p / (q + 1e-12)).median(-1, keepdim=True).values
     least = torch.full(models.shape[:2], torch.inf, dtype=p.dtype)
     for factor in CONTRASTS:

@@ -23,11 +23,11 @@ def disks(radii: Tensor, size: int) -> Tensor:
 def nearest_disk(k: Tensor) -> tuple[Tensor, Tensor]:
     """The radius (B,) in pixels of the centred disk d that is nearest to each kernel ``k`` (B, 1, size, size), and how far
     that is, ``min ‖k − A d‖ / ‖k‖`` (B,): 0 for a disk, 0.2 to 0.4 for a Gaussian, near 1 for a long path. The amplitude A
-    takes up what lies outside."""
-    radii, row = (v.to(k) for v in _row(k.shape[-1]))
-    target = k.flatten(1)
+    takes up what lies outside. On the CPU and in float64, wherever ``k`` lies."""
+    radii, row = _row(k.shape[-1])
+    target = k.flatten(1).cpu().double()
     share, at = ((target @ row.T).clamp_min(0).square() / target.square().sum(1, keepdim=True).clamp_min(1e-30)).max(1)
-    return radii[at], (1 - share).clamp_min(0).sqrt()
+    return radii[at].to(k), (1 - share).clamp_min(0).sqrt().to(k)
 
 
 @cache
