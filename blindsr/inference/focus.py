@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blindsr.inference.trial import Trial
+from blindsr.inference.trial import Trial, each
 from blindsr.kernels.defocus import disk
 from blindsr.kernels.disk_fit import disks
 from blindsr.kernels.gaussian import gaussian
@@ -59,7 +59,7 @@ def out_of_focus(
     if likelier.all():
         return likely, likelier
     clear, clearer = _by_waves(middle, kernel, radius, free, smooth)
-    return torch.where(likelier[:, None, None, None], likely, clear), likelier | clearer
+    return torch.where(each(likelier), likely, clear), likelier | clearer
 
 
 def _by_spectrum(trial: Trial, kernel: Tensor, nearest: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,10 +38,6 @@ class Tried(NamedTuple):
     variation: Tensor
     misfit: Tensor
 
-    def where(self, choice: Tensor, other: Tried) -> Tried:
-        """This where it is chosen (B,), else the other."""
-        return Tried(*(torch.where(choice, a, b) for a, b in zip(self, other)))
-
 
 @dataclass(frozen=True)
 class Trial:
