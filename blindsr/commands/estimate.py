@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +39,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from blindsr import images
     from blindsr.atomic import json_bytes, remove_parts
     from blindsr.commands.batch import Batch, check_folder
     from blindsr.commands.manifest import Manifest
@@ -65,9 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         return {name: getattr(arguments, name) for name in ("scale", "grid", "precision")} | made
 
     def read(job: Job) -> images.Photo:
-        with suppress(OSError):  # reading says better what is wrong
-            manifest.look_at(job.source)
-        return images.read(job.source, max_pixels=arguments.max_pixels)
+        return manifest.read(job.source, arguments.max_pixels)
 
     def work(job: Job, photo: images.Photo) -> Callable[[], str]:
         manifest.note("begun", job.source, job.results[0])
@@ -87,9 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_folder(out)
     manifest = Manifest(out, settings)
+    if manifest.known:
+        model()  # an unusable one is one error, not one for every photo
     jobs = batch.plan(batch.find(arguments.inputs, out), results, arguments.overwrite, manifest.state)
     if jobs:
-        model()  # an unusable one is one error, not one for every photo
+        model()
         remove_parts(file for job in jobs for file in job.results)
         batch.run(jobs, read, work)
     return batch.finish(out)

@@ -13,10 +13,12 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from blindsr import images
 from blindsr.atomic import append_line, read_lines
 from blindsr.processes import BEGAN, several_machines
 
@@ -74,6 +76,12 @@ class Manifest:
     def look_at(self, source: Path) -> None:
         """The photo is about to be read: what counts is how it is now, not how it was when the run began."""
         self._hashes[source] = content_hash(source)
+
+    def read(self, source: Path, max_pixels: int) -> images.Photo:
+        """The photo, whose content counts as it is now. Raises BlindSRError and OSError as :func:`blindsr.images.read`."""
+        with suppress(OSError):  # reading says better what is wrong
+            self.look_at(source)
+        return images.read(source, max_pixels=max_pixels)
 
     def note(self, state: str, source: Path, result: Path) -> None:
         """Write down that the results of ``source``, the first of which is ``result``, are begun or done."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,11 +152,7 @@ class RestoreTask:
         self.arguments, self.model, self.manifest = arguments, model, manifest
 
     def read(self, job: Job) -> images.Photo:
-        from blindsr import images
-
-        with suppress(OSError):  # reading says better what is wrong
-            self.manifest.look_at(job.source)
-        return images.read(job.source, max_pixels=self.arguments.max_pixels)
+        return self.manifest.read(job.source, self.arguments.max_pixels)
 
     def work(self, job: Job, photo: images.Photo) -> Callable[[], str]:
         """Restore; the result is being written meanwhile. Answers what is left to do."""
