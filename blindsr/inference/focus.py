@@ -25,8 +25,7 @@ import torch
 from torch import Tensor
 
 from blindsr.inference.trial import Trial, each
-from blindsr.kernels.defocus import disk
-from blindsr.kernels.disk_fit import disks
+from blindsr.kernels.disk_fit import STEP, all_disks, disks
 from blindsr.kernels.gaussian import gaussian
 from blindsr.ops.filtering import LUMA_NOISE, luma
 from blindsr.ops.fourier import psf_to_otf
@@ -43,8 +42,7 @@ SMALLEST_PHOTO = 72  # the same: four windows say enough, one does not
 LEAST_SIGMA = 0.05 / 255  # a spectrum has no zeros
 LOWEST = 2.5  # periods in a window: below, windows bend the spectrum
 ABOVE = 3.0  # times the noise: a ring of frequencies with so much power counts, and all below it
-SMALLEST, STEP = {"disk": 0.8, "gaussian": 0.4}, 0.1  # radius or width, in pixels of the result
-LARGEST = {"disk": 1 / 2, "gaussian": 1 / 6}  # of the side of a kernel
+NARROWEST = 0.4  # width of a Gaussian, in pixels of the result
 SLOPES = 1.0, 1.3  # γ
 CONTRASTS = np.logspace(-3, 1.5, 19)  # C, beside the median of what the frequencies ask for
 
@@ -147,7 +145,10 @@ def _powers(kernels: Tensor, scale: int) -> Tensor:
 
 @cache
 def _family(kind: str, size: int, scale: int) -> tuple[Tensor, Tensor]:
-    """Disks or isotropic Gaussians (K, 1, size, size), one ``STEP`` apart, and their :func:`_powers`."""
-    made = np.arange(SMALLEST[kind], LARGEST[kind] * size, STEP)
-    kernels = torch.from_numpy(np.stack([{"disk": disk, "gaussian": gaussian}[kind](size, value) for value in made]))
-    return kernels[:, None], _powers(kernels[:, None], scale)
+    """Disks or isotropic Gaussians (K, 1, size, size), and their :func:`_powers`."""
+    if kind == "disk":
+        kernels = all_disks(size)[1]
+    else:
+        widths = np.arange(NARROWEST, size / 6, STEP)
+        kernels = torch.from_numpy(np.stack([gaussian(size, width) for width in widths]))[:, None]
+    return kernels, _powers(kernels, scale)

@@ -12,7 +12,7 @@ from blindsr.inference import focus
 from blindsr.inference.boundary import pad
 from blindsr.inference.refinement import refine
 from blindsr.kernels.defocus import disk
-from blindsr.kernels.disk_fit import nearest_disk
+from blindsr.kernels.disk_fit import all_disks, nearest_disk
 from blindsr.kernels.distance import kernel_distance
 from blindsr.kernels.gaussian import gaussian
 from blindsr.kernels.motion import linear_motion
@@ -57,8 +57,7 @@ def preferred(y: torch.Tensor, scale: int, sigma: float) -> tuple[float, float]:
     """The radius of the most likely disk, and by how much it is more likely than any isotropic Gaussian."""
     power = focus._periodogram(luma(y).double())[0]
     means = [focus._means(power, LUMA_NOISE * sigma, focus._family(kind, 25, scale)[1]) for kind in ("disk", "gaussian")]
-    radii = np.arange(focus.SMALLEST["disk"], 12.5, focus.STEP)
-    return radii[int(means[0].argmin())], (means[1].min() - means[0].min()).item()
+    return all_disks(25)[0][int(means[0].argmin())].item(), (means[1].min() - means[0].min()).item()
 
 
 @pytest.mark.parametrize("scale, radius", [(1, 1.5), (1, 2.5), (2, 2.5), (2, 4.0), (3, 4.0), (4, 6.0)])
