@@ -23,10 +23,22 @@ from blindsr.interfaces import BlindSRError
 from blindsr.resources import shipped
 
 T = TypeVar("T")
+MERGE = "tag:yaml.org,2002:merge"
 
 
 class ConfigError(BlindSRError):
     """A configuration that cannot be used."""
+
+
+class Loader(yaml.SafeLoader):
+    """Plain YAML, where a key may stand once: of two, YAML would take the last and say nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != MERGE]
+        for i, key in enumerate(keys):
+            if any(key.value == other.value for other in keys[:i]):
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} stands twice", key.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
@@ -121,7 +133,7 @@ def load(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Read a YAML file; errors name the file and the line. ``extends: other.yaml``, a file beside it, stands for all
     that it does not say itself; ``above`` are the files that extend this one."""
     try:
-        mapping = yaml.safe_load(path.read_text(encoding="utf-8"))
+        mapping = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
     except OSError as error:
@@ -161,7 +173,7 @@ def override(mapping: dict[str, Any], assignments: Iterable[str]) -> dict[str, A
             if not isinstance(place, dict):
                 raise ConfigError(f"--set {assignment}: {parent!r} has no options of its own")
         try:
-            place[last] = yaml.safe_load(text)
+            place[last] = yaml.load(text, Loader)
         except (yaml.YAMLError, ValueError):
             raise ConfigError(f"--set {assignment}: the value is not valid YAML") from None
     return mapping

@@ -90,6 +90,15 @@ def test_files(tmp_path):
             load(bad)
 
 
+def test_a_key_that_stands_twice(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("name: n\ninner:\n  width: 1\n  width: 2\n")
+    with pytest.raises(ConfigError, match="'width' stands twice.*line 4"):
+        load(path)
+    path.write_text("base: &base {width: 1, flag: true}\nother: {<<: *base, width: 2}\n")  # YAML's own way to override
+    assert load(path)["other"] == {"width": 2, "flag": True}
+
+
 def test_a_folder_called_like_a_configuration_hides_none(tmp_path, monkeypatch):
     (tmp_path / "usrnet_tiny").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -9,6 +9,7 @@ import numpy as np
 
 from blindsr.degradation.operation import Drawn, Operation, Pair
 from blindsr.kernels.gaussian import gaussian
+from blindsr.limits import check_least, check_rising, check_shares
 from blindsr.registry import register
 
 RANK_ERROR = 1e-4  # of the largest weight: what a kernel may lose when it is split into separable parts
@@ -51,6 +52,13 @@ class GaussianBlurConfig:
     size: tuple[int, int] = (7, 25)
     variance: tuple[float, float] = (4.0, 1.0)
     width: tuple[float, float] = (2.0, 0.2)
+
+    def __post_init__(self) -> None:
+        check_shares(anisotropic=self.anisotropic)
+        check_rising(3, 255, size=self.size)
+        for name, law in {"variance": self.variance, "width": self.width}.items():
+            check_least(0, **{f"both numbers of {name}": min(law)})
+            check_least(0.01, **{f"the {name} at ×1": sum(law)})
 
 
 @register("operation", "gaussian_blur", GaussianBlurConfig)

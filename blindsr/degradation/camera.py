@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from blindsr.degradation.operation import Drawn, Operation, Pair, new_seed
+from blindsr.limits import check_least, check_rising
 from blindsr.registry import register
 
 # XYZ (D65) -> camera, of four cameras, from the colour matrices of their DNG files; as listed by Brooks et al.
@@ -40,6 +41,12 @@ class CameraConfig:
     gain: tuple[float, float] = (0.8, 0.1)
     shot: tuple[float, float] = (1e-4, 0.012)
     read: tuple[float, float, float] = (2.18, 1.20, 0.26)
+
+    def __post_init__(self) -> None:
+        check_rising(0.1, 10, red=self.red, blue=self.blue)
+        check_rising(1e-8, 1, shot=self.shot)
+        check_least(0.1, **{"the mean of gain": self.gain[0]})
+        check_least(0, **{"the deviation of gain": self.gain[1], "the deviation of read": self.read[2]})
 
 
 @register("operation", "camera", CameraConfig)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from blindsr import images, registry
 from blindsr.interfaces import Batch, Degradation, Degraded
+from blindsr.limits import check_rising, check_shares
 from blindsr.ops.filtering import blur
 from blindsr.ops.resize import decimate
 
@@ -67,10 +68,8 @@ class ClassicalConfig:
     rounded: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sigma_255[0] <= self.sigma_255[1] <= 255:
-            raise ValueError("sigma_255 must be an ascending pair within 0 and 255")
-        if not (0 <= self.noiseless <= 1 and 0 <= self.rounded <= 1):
-            raise ValueError("noiseless and rounded are shares between 0 and 1")
+        check_rising(0, 255, sigma_255=self.sigma_255)
+        check_shares(noiseless=self.noiseless, rounded=self.rounded)
 
 
 @registry.register("degradation", "classical", ClassicalConfig)

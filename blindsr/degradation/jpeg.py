@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from blindsr.degradation.operation import Drawn, Operation, Pair
+from blindsr.limits import check_rising
 from blindsr.registry import register
 
 
@@ -18,8 +19,7 @@ class JPEGConfig:
     quality: tuple[int, int] = (30, 95)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.quality[0] <= self.quality[1] <= 100:
-            raise ValueError("quality must be two rising numbers between 1 and 100")
+        check_rising(1, 100, quality=self.quality)
 
 
 @register("operation", "jpeg", JPEGConfig)

@@ -11,6 +11,7 @@ from torch import Tensor
 from blindsr import registry
 from blindsr.config import find, load
 from blindsr.interfaces import Batch, Degradation, Degraded
+from blindsr.limits import check_weights
 
 
 def parse_parts(value: Any, where: str) -> tuple[Any, ...]:
@@ -34,10 +35,7 @@ class MixedConfig:
     def __post_init__(self) -> None:
         if not self.parts:
             raise ValueError("parts: name at least one degradation")
-        if self.weights and len(self.weights) != len(self.parts):
-            raise ValueError(f"weights: {len(self.weights)} for {len(self.parts)} parts")
-        if any(w < 0 for w in self.weights) or (self.weights and sum(self.weights) == 0):
-            raise ValueError("weights may not be negative, and not all of them 0")
+        check_weights(self.weights, len(self.parts))
 
 
 @registry.register("degradation", "mixed", MixedConfig)

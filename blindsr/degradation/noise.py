@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from blindsr.degradation.operation import Drawn, Operation, Pair, new_seed
+from blindsr.limits import check_least, check_rising, check_shares
 from blindsr.ops.filtering import LUMA
 from blindsr.registry import register
 
@@ -42,6 +43,11 @@ class GaussianNoiseConfig:
     colour: float = 0.4
     gray: float = 0.4
 
+    def __post_init__(self) -> None:
+        check_rising(0, 255, level=self.level)
+        check_least(0, colour=self.colour, gray=self.gray)
+        check_shares(**{"colour and gray together": round(self.colour + self.gray, 9)})
+
 
 @register("operation", "gaussian_noise", GaussianNoiseConfig)
 class GaussianNoise(Operation):
@@ -76,6 +82,10 @@ class PoissonNoiseConfig:
 
     exponent: tuple[float, float] = (2.0, 4.0)
     colour: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_rising(0, 12, exponent=self.exponent)
+        check_shares(colour=self.colour)
 
 
 @register("operation", "poisson_noise", PoissonNoiseConfig)

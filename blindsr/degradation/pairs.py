@@ -75,8 +75,10 @@ class PairWriter:
 
     def missing(self, sources: Sequence[Path], done: Sequence[Mapping[str, Any]]) -> list[Task]:
         """The work that ``done``, the lines of a manifest, leaves. A pair counts as done when both of its files are
-        there. Raises BlindSRError where the manifest tells of other settings: its pairs would be mixed with these; and where
-        a photo lies among the pairs: one of them might take its place."""
+        there. Raises BlindSRError where the manifest tells of other settings: its pairs would be mixed with these; where
+        there is none, and a file in the place of a pair; and where a photo lies among the pairs: one of them might take
+        its place."""
+        foreign = not (self.out / MANIFEST).exists()
         known = {line["lr"]: line for line in done if "lr" in line}  # a folder of restored photos has others
         among = {os.path.realpath(self.out / part) for part in ("lr", "hr")}
         tasks = []
@@ -91,6 +93,9 @@ class PairWriter:
                     raise BlindSRError(
                         f"{self.out}: holds pairs of other photos or settings ({wanted['lr']}); choose another --out"
                     )
+                if foreign and (taken := [part for part in ("lr", "hr") if (self.out / wanted[part]).exists()]):
+                    file = self.out / wanted[taken[0]]
+                    raise BlindSRError(f"{file}: exists, and no {MANIFEST} tells of it; choose another --out")
                 if not (found and all((self.out / found[part]).exists() for part in ("lr", "hr"))):
                     left.append(draw)
             tasks += [Task(source, tuple(left[i : i + CHUNK])) for i in range(0, len(left), CHUNK)]

@@ -10,6 +10,7 @@ import numpy as np
 from blindsr.degradation.blur import convolve
 from blindsr.degradation.operation import Drawn, Operation, Pair
 from blindsr.kernels.gaussian import gaussian
+from blindsr.limits import check_least, check_odd, check_rising, check_shares
 from blindsr.ops.resize import cubic_matrix
 from blindsr.registry import register
 
@@ -52,6 +53,9 @@ class HalveConfig:
 
     matlab: float = 0.5
 
+    def __post_init__(self) -> None:
+        check_shares(matlab=self.matlab)
+
 
 @register("operation", "halve", HalveConfig)
 class Halve(_Resampling):
@@ -80,6 +84,12 @@ class ShrinkConfig:
     most: float = 2.0
     size: int = 25
     width: tuple[float, float] = (0.1, 0.6)
+
+    def __post_init__(self) -> None:
+        check_shares(nearest=self.nearest)
+        check_least(1, most=self.most)
+        check_odd(size=self.size)
+        check_rising(0.05, width=self.width)
 
 
 @register("operation", "shrink", ShrinkConfig)
@@ -111,6 +121,13 @@ class ResizeConfig:
     larger: tuple[float, float] = (1.0, 2.0)
     smaller: tuple[float, float] = (0.5, 1.0)
     scale: int = 0
+
+    def __post_init__(self) -> None:
+        check_least(0, up=self.up, down=self.down)
+        check_shares(**{"up and down together": round(self.up + self.down, 9)})
+        check_rising(1, larger=self.larger)
+        check_rising(0.01, 1, smaller=self.smaller)
+        check_least(0, scale=self.scale)
 
 
 @register("operation", "resize", ResizeConfig)

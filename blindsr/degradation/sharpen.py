@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from blindsr.degradation.operation import Drawn, Operation, Pair
+from blindsr.limits import check_least, check_odd
 from blindsr.registry import register
 
 
@@ -21,8 +22,8 @@ class SharpenConfig:
     threshold: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.size < 3 or self.size % 2 == 0:
-            raise ValueError(f"size must be odd and at least 3, not {self.size}")
+        check_odd(size=self.size)
+        check_least(0, weight=self.weight, threshold=self.threshold)
 
 
 @register("operation", "sharpen", SharpenConfig)

@@ -19,6 +19,7 @@ from torch import Tensor
 from blindsr import registry
 from blindsr.degradation.operation import Operation, Pair
 from blindsr.interfaces import Batch, BlindSRError, Degradation, Degraded
+from blindsr.limits import check_shares
 
 JITTER = 8  # low-resolution pixels: a patch must not always begin where a JPEG block does
 
@@ -32,8 +33,9 @@ class Step:
     scales: tuple[int, ...] = (1, 2, 3, 4)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.probability <= 1:
-            raise ValueError("probability must be between 0 and 1")
+        check_shares(probability=self.probability)
+        if not set(self.scales) <= {1, 2, 3, 4}:
+            raise ValueError(f"scales must be some of 1, 2, 3, 4, not {list(self.scales)}")
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ class ShuffledConfig:
     keep_order: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.shuffle <= 1:
-            raise ValueError("shuffle must be between 0 and 1")
+        check_shares(shuffle=self.shuffle)
+        if strange := set(self.keep_order) - {op_name(s) for s in self.steps}:
+            raise ValueError(f"keep_order: no step is called {min(strange)!r}")
         fitted = [op_name(s) == "fit" and s.probability == 1 for s in (*self.steps, *self.last)]
         if not any(fitted):
             raise ValueError("some step must always be 'fit', or the sizes will not match")
@@ -65,8 +68,9 @@ class ShuffledConfig:
             part: tuple(s for s in getattr(self, part) if op_name(s) not in names)
             for part in ("first", "steps", "last")
         }
+        kept["keep_order"] = tuple(name for name in self.keep_order if name not in names)
         try:
-            return ShuffledConfig(**kept, shuffle=self.shuffle, keep_order=self.keep_order)
+            return ShuffledConfig(**kept, shuffle=self.shuffle)
         except ValueError as error:
             raise BlindSRError(f"--without {' '.join(names)}: {error}") from None
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from blindsr.estimators.spectral import SpectralConfig, SpectralEstimator, pad_to
 from blindsr.interfaces import SCALES
+from blindsr.limits import check_least
 from blindsr.ops.filtering import luma
 from blindsr.registry import register
 
@@ -32,6 +33,11 @@ class ConvolutionalConfig(SpectralConfig):
     channels: tuple[int, int, int] = (32, 64, 96)
     blocks: tuple[int, int, int] = (1, 2, 3)
     heads: int = 6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_least(1, heads=self.heads, **{"every number of channels": min(self.channels)})
+        check_least(0, **{"every number of blocks": min(self.blocks)})
 
 
 class Block(nn.Module):

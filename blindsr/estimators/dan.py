@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from blindsr.estimators.kernel_space import KernelNet
 from blindsr.estimators.perceptron import Standardise, perceptron
 from blindsr.interfaces import SCALES, BlindSRError, Estimate, Estimator
+from blindsr.limits import check_least, check_odd
 from blindsr.ops.edges import l0_smooth
 from blindsr.ops.filtering import LUMA_NOISE, luma
 from blindsr.ops.least_squares import kernel_least_squares, likely
@@ -91,6 +92,11 @@ class DANConfig:
     hidden: int = 40
     edges: int = 16
     flat: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_odd(size=self.size)
+        check_least(1, code=self.code, channels=self.channels, hidden=self.hidden, edges=self.edges)
+        check_least(0, blocks=self.blocks, flat=self.flat)
 
 
 @register("estimator", "dan", DANConfig)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from blindsr.estimators.perceptron import Standardise, perceptron
 from blindsr.interfaces import SCALES, Estimate, Estimator
+from blindsr.limits import check_least, check_odd
 from blindsr.ops.filtering import luma
 from blindsr.registry import register
 
@@ -37,6 +38,11 @@ class SpectralConfig:
     window: int = 32
     hidden: int = 384
     max_windows: int = 4096
+
+    def __post_init__(self) -> None:
+        check_odd(size=self.size)
+        check_least(1, code=self.code, hidden=self.hidden, max_windows=self.max_windows)
+        check_least(8, window=self.window)
 
 
 @register("estimator", "spectral", SpectralConfig)

@@ -13,6 +13,7 @@ from blindsr.config import find, load, parse
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.basis import KernelBasis, principal_components
 from blindsr.kernels.mixture import Mixture
+from blindsr.limits import check_least
 from blindsr.registry import as_mapping, build, parse_component
 
 MARKS = (5, 10, 16, 24, 32, 48, 64, 80, 96, 100, 128, 160, 192, 224, 256, 320)  # where a curve is printed
@@ -35,6 +36,7 @@ class BasisConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.components < self.count:
             raise ValueError(f"needs 1 ≤ components < count, not {self.components} and {self.count}")
+        check_least(0, seed=self.seed)
 
 
 def load_basis_config(name: str | Path) -> BasisConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from blindsr.kernels.gaussian import check_size
+from blindsr.limits import check_odd
 
 _FINE = 16  # samples across a pixel
 
@@ -14,7 +14,7 @@ def disk(size: int, radius: float) -> np.ndarray:
 
     Raises ValueError for a radius below 0.1, and for one that does not fit.
     """
-    check_size(size)
+    check_odd(size=size)
     if radius < 0.1:
         raise ValueError("the radius of a disk must be at least 0.1")
     if radius > size / 2:

@@ -7,13 +7,8 @@ from typing import Literal
 
 import numpy as np
 
+from blindsr.limits import check_odd, check_rising, check_shares
 from blindsr.registry import register
-
-
-def check_size(size: int) -> None:
-    """Raise ValueError unless ``size`` is a usable side of a kernel: odd and at least 3."""
-    if size < 3 or size % 2 == 0:
-        raise ValueError(f"size must be odd and at least 3, not {size}")
 
 
 def gaussians(size: int, width_x: np.ndarray, width_y: np.ndarray, angle: np.ndarray) -> np.ndarray:
@@ -43,7 +38,7 @@ def gaussian(size: int, width_x: float, width_y: float | None = None, angle: flo
 
     Raises ValueError when ``size`` is even or a width is not positive and finite.
     """
-    check_size(size)
+    check_odd(size=size)
     width_y = width_x if width_y is None else width_y
     if not (0 < width_x < np.inf and 0 < width_y < np.inf and np.isfinite(angle)):
         raise ValueError(f"widths must be positive, not {width_x:g} and {width_y:g}")
@@ -76,13 +71,9 @@ class GaussianKernelsConfig:
     law: Literal["width", "variance", "axes"] = "width"
 
     def __post_init__(self) -> None:
-        check_size(self.size)
-        if not 0.05 <= self.width[0] <= self.width[1]:
-            raise ValueError(f"width must be two rising numbers, at least 0.05, not {list(self.width)}")
-        if not 0 <= self.isotropic <= 1:
-            raise ValueError(f"isotropic is a share between 0 and 1, not {self.isotropic}")
-        if not 0 <= self.ratio <= 1:
-            raise ValueError(f"ratio lies between 0 and 1, not {self.ratio}")
+        check_odd(size=self.size)
+        check_rising(0.05, width=self.width)
+        check_shares(isotropic=self.isotropic, ratio=self.ratio)
 
 
 @register("kernels", "gaussian", GaussianKernelsConfig)

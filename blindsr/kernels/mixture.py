@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from blindsr.config import ConfigError
+from blindsr.limits import check_weights
 from blindsr.registry import build, parse_component, register
 
 
@@ -28,10 +29,7 @@ class MixtureConfig:
     def __post_init__(self) -> None:
         if not self.components:
             raise ValueError("components may not be empty")
-        if self.weights and len(self.weights) != len(self.components):
-            raise ValueError(f"{len(self.components)} components but {len(self.weights)} weights")
-        if self.weights and (min(self.weights) < 0 or sum(self.weights) <= 0):
-            raise ValueError(f"weights may not be negative or all zero, but are {list(self.weights)}")
+        check_weights(self.weights, len(self.components))
 
 
 @register("kernels", "mixture", MixtureConfig)

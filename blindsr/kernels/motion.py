@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from blindsr.kernels.gaussian import check_size
+from blindsr.limits import check_least, check_odd, check_rising
 from blindsr.registry import register
 
 _STEPS = 192  # instants of one exposure; neighbours are then less than a pixel apart
@@ -54,7 +54,7 @@ def linear_motion(size: int, length: float, angle: float) -> np.ndarray:
     ``angle`` is in radians, from the column direction towards increasing rows. Raises ValueError when
     the path does not fit.
     """
-    check_size(size)
+    check_odd(size=size)
     if not 0 <= length <= size - 1:
         raise ValueError(f"a motion of {length:g} pixels does not fit a kernel of {size}×{size}")
     steps = max(2, int(np.ceil(length * 16)))
@@ -123,17 +123,12 @@ class MotionKernelsConfig:
     centre: Literal["box", "centroid"] = "box"
 
     def __post_init__(self) -> None:
-        check_size(self.size)
-        if not 0 < self.extent[0] <= self.extent[1] <= 1:
-            raise ValueError(f"extent must be two rising shares of the size, not {list(self.extent)}")
-        if not 0 < self.inertia[0] <= self.inertia[1]:
-            raise ValueError(f"inertia must be two rising positive numbers, not {list(self.inertia)}")
-        if not 0 <= self.evenness[0] <= self.evenness[1] <= 1:
-            raise ValueError(f"evenness must be two rising numbers between 0 and 1, not {list(self.evenness)}")
-        if self.jolts < 0 or self.pull < 0:
-            raise ValueError("jolts and pull may not be negative")
-        if not 0 <= self.soften[0] <= self.soften[1] <= 0.8:
-            raise ValueError(f"soften must be two rising widths of at most 0.8 pixels, not {list(self.soften)}")
+        check_odd(size=self.size)
+        check_rising(0.01, 1, extent=self.extent)
+        check_rising(0.001, inertia=self.inertia)
+        check_rising(0, 1, evenness=self.evenness)
+        check_least(0, jolts=self.jolts, pull=self.pull)
+        check_rising(0, 0.8, soften=self.soften)
 
 
 @register("kernels", "motion", MotionKernelsConfig)

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blindsr.interfaces import Restorer
+from blindsr.limits import check_least
 from blindsr.ops.fourier import DataStep
 from blindsr.ops.resize import nearest_enlarge
 from blindsr.registry import register
@@ -77,14 +78,12 @@ class USRNetConfig:
     logarithmic: bool = False
 
     def __post_init__(self) -> None:
-        if self.fold < 1:
-            raise ValueError("fold must be at least 1")
-        if not self.channels:
-            raise ValueError("channels must name one number or more")
+        check_least(1, n_iterations=self.n_iterations, hidden=self.hidden, fold=self.fold)
+        if not self.channels or min(self.channels) < 1:
+            raise ValueError("channels must name one number or more, each of at least 1")
         if self.channels[0] < 3 * self.fold**2:
             raise ValueError(f"fold {self.fold} needs at least {3 * self.fold**2} channels in the first layer")
-        if self.doubt_rank < 0:
-            raise ValueError("doubt_rank may not be negative")
+        check_least(0, doubt_rank=self.doubt_rank)
 
 
 @register("restorer", "usrnet", USRNetConfig)

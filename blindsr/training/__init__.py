@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from blindsr import config
+from blindsr.locking import only_writer
 from blindsr.training.settings import TrainConfig
 
 
@@ -23,8 +25,10 @@ def run(name_or_path: str, overrides: Sequence[str] = (), out: Path | None = Non
     from blindsr.training.trainer import Trainer
 
     processes = Processes.join(settings.device)
+    cure = "wait for that run, or choose another folder with --out"
     try:
-        Trainer(settings, folder, not fresh, processes).run()
+        with only_writer(folder, cure) if processes.leads else nullcontext():
+            Trainer(settings, folder, not fresh, processes).run()
     finally:
         processes.leave()
     return folder

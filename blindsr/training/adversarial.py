@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blindsr import registry
+from blindsr.limits import check_least
 from blindsr.training.discriminators.base import Discriminator
 
 Kind = Literal["relativistic", "vanilla", "least_squares"]
@@ -42,8 +43,9 @@ class AdversarialConfig:
     start: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.weight, self.perceptual, self.matching, self.start) < 0 or self.learning_rate <= 0:
-            raise ValueError("weight, perceptual, matching and start must not be negative, learning_rate above 0")
+        check_least(0, weight=self.weight, perceptual=self.perceptual, matching=self.matching, start=self.start)
+        if not self.learning_rate > 0:
+            raise ValueError("learning_rate must be above 0")
 
 
 def _high(logits: Tensor) -> Tensor:

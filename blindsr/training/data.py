@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
+from itertools import chain, count
 from typing import Any, Protocol
 
 import numpy as np
@@ -99,7 +100,8 @@ class BatchSource:
         return int(self._order[1][place])
 
     def _patch(self, number: int, side: int, rng: np.random.Generator) -> Tensor:
-        for index in (self.photo(number), *rng.integers(len(self.photos), size=TRIES)):
+        drawn = rng.integers(len(self.photos), size=TRIES)
+        for index in chain([self.photo(number)], drawn, range(len(self.photos))):  # where few serve, chance may miss all
             size = self.photos.size(int(index))
             if size is None or min(size) < side:
                 continue
@@ -113,7 +115,7 @@ class BatchSource:
             if self.config.gamma != (1.0, 1.0):
                 patch = patch ** self.config.draw_gamma(rng, 1)
             return torch.from_numpy(np.ascontiguousarray(patch.transpose(2, 0, 1)))
-        raise BlindSRError(f"hardly any photo is readable and at least {side} pixels a side; lower data.patch")
+        raise BlindSRError(f"no photo is readable and at least {side} pixels a side; {self.config.cure_of_size}")
 
 
 def collate(samples: Sequence[Batch]) -> Batch:
@@ -174,6 +176,19 @@ def stream(source: Source, first: int, workers: int, pin: bool = False) -> Itera
             yield source.finish(source.prepared(**made))
     finally:
         batches._shutdown_workers()  # they heed no signal, and Python would wait for them at its end
+
+
+@contextmanager
+def killed_loaders_told() -> Iterator[None]:
+    """A loader process that was killed becomes a BlindSRError: PyTorch raises an error of its own for it wherever the
+    program may be, at the signal of the system."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        cure = "lower data.workers, data.batch or data.context; the same command goes on"
+        raise BlindSRError(f"a loader process was killed, perhaps for want of memory; {cure}") from None
 
 
 def _begin_worker(_: int) -> None:

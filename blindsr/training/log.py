@@ -15,11 +15,11 @@ class Log:
     number goes to the folder ``tensorboard`` as well."""
 
     def __init__(self, folder: Path, resumed_at: int, tensorboard: bool = False):
+        self.board = _board(folder / "tensorboard", resumed_at) if tensorboard else None
         self.path = folder / "log.jsonl"
         lines = [line for line in read_lines(self.path) if line["step"] <= resumed_at] if resumed_at else []
         with whole_file(self.path) as part:
             part.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        self.board = _board(folder / "tensorboard", resumed_at) if tensorboard else None
 
     def write(self, step: int, **event: Any) -> None:
         with open(self.path, "a") as file:

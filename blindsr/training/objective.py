@@ -27,7 +27,8 @@ class Objective(nn.Module):
         model, train, weights = self.model, set(self.config.train), self.config.loss
         with autocast(self.config.precision, batch.y.device):
             if train == {"initial"}:
-                return estimate_loss(model.first_estimate(batch.y, batch.scale), batch, weights), None
+                seen = batch.y if batch.context is None else batch.context
+                return estimate_loss(model.first_estimate(seen, batch.scale), batch, weights), None
             if not model.restorer.uses_kernel:
                 result = model(batch.y, batch.scale)
             elif batch.k is not None and self._tells_kernel(step):

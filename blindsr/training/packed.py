@@ -26,6 +26,7 @@ import numpy as np
 from blindsr import images
 from blindsr.atomic import whole_file
 from blindsr.interfaces import BlindSRError
+from blindsr.locking import only_writer
 
 SUFFIXES = (".h5", ".hdf5")
 FORMAT, VERSION = "blindsr photos", 1
@@ -141,7 +142,7 @@ class Packer:
         self.folder = folder
         if folder.exists() and not folder.is_dir():
             raise BlindSRError(f"{folder}: this is a file, a store is a folder; choose another --out")
-        shards = shards_of(folder)
+        self._shards = shards = shards_of(folder)
         visible = {p for p in folder.iterdir() if not p.name.startswith(".")} if folder.is_dir() else set()
         if others := visible - set(shards):
             raise BlindSRError(f"{folder}: holds other things ({min(others).name}); choose another --out")
@@ -155,11 +156,19 @@ class Packer:
 
     def add(self, sources: Iterable[Path], fail: Callable[[Path, Exception], None], max_pixels: int) -> int:
         """Pack the sources and answer how many were added; ``fail`` is told of those that cannot be read."""
-        for left in self.folder.glob(".*.h5.*.part"):  # by a pack that was killed
-            left.unlink(missing_ok=True)
-        loaded, added = self._load(sources, fail, max_pixels), 0
-        for first in loaded:
-            added += self._write_shard(chain([first], loaded))
+        photos = self._load(sources, fail, max_pixels)
+        first = next(photos, None)
+        if first is None:  # and no folder is made
+            return 0
+        photos, added = chain([first], photos), 0
+        with only_writer(self.folder, "wait for it, then run the same command again"):
+            if shards_of(self.folder) != self._shards:  # what was to be added may be there by now
+                raise BlindSRError(f"{self.folder}: another process has added to it; run the same command again")
+            for left in self.folder.glob(".*.h5.*.part"):  # by a pack that was killed
+                left.unlink(missing_ok=True)
+            for first in photos:
+                added += self._write_shard(chain([first], photos))
+            self._shards = shards_of(self.folder)
         return added
 
     def _load(

@@ -40,6 +40,7 @@ class ImageFiles:
 
     def __init__(self, paths: Sequence[Path] = ()):
         self.paths = list(paths)
+        self._sizes: dict[int, tuple[int, int]] = {}  # one that is too small need not be decoded for it again
         self._kept: dict[int, np.ndarray] = {}
         self._bytes = 0
         self._last: tuple[int, np.ndarray] | None = None  # asked for its size, a photo is about to give a patch
@@ -51,8 +52,10 @@ class ImageFiles:
         return self.paths[i].name
 
     def size(self, i: int) -> tuple[int, int]:
-        height, width = self.pixels(i).shape[:2]
-        return height, width
+        if i not in self._sizes:
+            height, width = self.pixels(i).shape[:2]
+            self._sizes[i] = height, width
+        return self._sizes[i]
 
     def pixels(self, i: int) -> np.ndarray:
         if i in self._kept:

@@ -86,7 +86,7 @@ class ResidentSource:
                 pieces.append(torch.from_numpy(pixels.reshape(-1, 3).copy()))
         largest = max(config.surround(s) for s in config.scales)
         if not any(min(size) >= largest for size in sizes):
-            raise BlindSRError(f"no photo is readable and at least {largest} pixels a side; lower data.patch")
+            raise BlindSRError(f"no photo is readable and at least {largest} pixels a side; {config.cure_of_size}")
         self.pixels = torch.cat(pieces).to(device)
         self.first = torch.tensor([0, *np.cumsum([len(p) for p in pieces])[:-1]], device=device)
         self.width = torch.tensor([size[1] for size in sizes], device=device)

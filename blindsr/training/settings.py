@@ -9,6 +9,7 @@ import numpy as np
 
 from blindsr import registry
 from blindsr.alternating import AlternatingConfig
+from blindsr.limits import check_least, check_shares
 from blindsr.training.adversarial import AdversarialConfig
 from blindsr.training.watch import WatchConfig
 
@@ -56,6 +57,11 @@ class DataConfig:
         if self.context and any(self.surround(s) < self.side(s) for s in self.scales):
             raise ValueError("context must be at least as large as the patch, or 0")
 
+    @property
+    def cure_of_size(self) -> str:
+        """What helps where no photo is large enough for a sample."""
+        return "lower data.context, or leave it out" if self.context else "lower data.patch"
+
     def draw_gamma(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """``n`` powers, log-uniform in ``gamma``, float32."""
         return np.exp(rng.uniform(*np.log(self.gamma), n)).astype(np.float32)
@@ -81,6 +87,11 @@ class LossConfig:
     earlier: float = 0.3
     earlier_image: float = 0.3
 
+    def __post_init__(self) -> None:
+        check_least(0, **vars(self))
+        if not any(vars(self).values()):
+            raise ValueError("every weight is 0: nothing would be learned")
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -91,8 +102,9 @@ class OptimizerConfig:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.learning_rate <= 0 or self.clip < 0 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ValueError("learning_rate must be above 0, clip not negative, betas from 0 to below 1")
+        check_least(0, clip=self.clip)
+        if not self.learning_rate > 0 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError("learning_rate must be above 0, betas from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -111,8 +123,9 @@ class ScheduleConfig:
     milestones: tuple[float, ...] = (0.5, 0.75, 0.9)
 
     def __post_init__(self) -> None:
-        if self.iterations < 1 or self.minutes < 0 or self.warmup < 0:
-            raise ValueError("iterations must be at least 1, minutes and warmup not negative")
+        check_least(1, iterations=self.iterations)
+        check_least(0, minutes=self.minutes, warmup=self.warmup)
+        check_shares(final=self.final)
 
 
 @dataclass(frozen=True)
@@ -161,6 +174,7 @@ class TrainConfig:
             raise ValueError("log_every, validate_every and save_every must be at least 1")
         if self.seed < 0 or not 0 <= self.ema < 1:
             raise ValueError("seed may not be negative, ema must be from 0 to below 1")
+        check_shares(true_kernel=self.true_kernel)
         if not self.train:
             raise ValueError("train: name at least one part that learns")
         if self.adversarial and "restorer" not in self.train:

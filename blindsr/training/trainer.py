@@ -21,7 +21,7 @@ from blindsr.inference.machine import keep_freed_memory, resolve_precision
 from blindsr.interfaces import Batch, BlindSRError
 from blindsr.restorers.compiled import compile_prior
 from blindsr.training.adversary import Adversary
-from blindsr.training.data import BatchSource, split, stream, validation_batches
+from blindsr.training.data import BatchSource, killed_loaders_told, split, stream, validation_batches
 from blindsr.training.distributed import Processes
 from blindsr.training.examine import Examiner
 from blindsr.training.log import Log
@@ -62,14 +62,14 @@ class Trainer:
         training, held = split(config.data, self.report)
         which = config.data, training, config.seed, self.processes.rank, self.processes.world
         self.source = ResidentSource(*which, self.processes.device) if config.data.resident else BatchSource(*which)
-        checks = validation_batches(config.data, held, self.report)
         torch.manual_seed(config.seed)  # initial weights alone depend on it
         self.model = new_model(config.model)
+        check_sizes(config, self.model, self.source)
+        checks = validation_batches(config.data, held, self.report)
         (found,) = self.processes.sum([(out / "state.pt").exists()])  # a shared folder may show it late to some
         resume = (resume or self.processes.restarted) and found > 0
         started = [] if resume else start_from(self.model, config.start_from)
         self.trained = [name for name in PARTS if name in (*started, *config.train)]
-        check_sizes(config, self.model, self.source)
         for name in PARTS:
             part = getattr(self.model, name)
             if part is not None:
@@ -89,6 +89,8 @@ class Trainer:
         if config.adversarial:
             self.adversary = Adversary(config.adversarial, config.precision, o.clip, self.processes)
             self.adversary.check_size(min(config.data.side(s) for s in config.data.scales))
+        if config.graphs:
+            self._check_graphs()
         self.step, self.elapsed, self.skipped, self.validated, self.saved = 0, 0.0, 0, 0, -1
         self.watch, self.retreats = Watch(config.watch), 0
         if self.processes.leads:
@@ -101,11 +103,7 @@ class Trainer:
         if config.compile:
             compile_prior(self.model.restorer, self.report)
         objective = Objective(self.model, config)
-        if config.graphs:
-            self._check_graphs()
-            self.engine = Recorded(objective, self.weights)
-        else:
-            self.engine = self.processes.wrap(objective)
+        self.engine = Recorded(objective, self.weights) if config.graphs else self.processes.wrap(objective)
         if self.adversary:
             self.report(self.adversary.remark)
             if self.log and not resume:
@@ -182,7 +180,8 @@ class Trainer:
                     (self.out / "calm.pt").unlink(missing_ok=True)
                 self.save()  # something to fall back to
             pin = self.processes.device.type == "cuda"
-            with closing(stream(self.source, self.step, self.config.data.workers, pin)) as batches:
+            workers = self.config.data.workers
+            with killed_loaders_told(), closing(stream(self.source, self.step, workers, pin)) as batches:
                 stop = self._loop(batches, bar, signals)
             if not stop:
                 self._validate()
@@ -201,6 +200,8 @@ class Trainer:
         """Steps until the schedule's end, or until any process was told to stop (True)."""
         window: list[float] = []
         waited, begun, first = 0.0, self.elapsed, self.step
+        if self.step % self.config.validate_every == 0:  # where the run was stopped at just this step
+            self._validate()
         while self.progress < 1:
             start = time.perf_counter()
             batch = next(batches)
@@ -309,6 +310,8 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["betas"] = self.config.optimizer.betas  # may have changed since
         if self.adversary:
             self.adversary.load(state)
         self.step, self.elapsed = state["step"], state["elapsed"]

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 BLANK = 0.1  # a restored picture with a smaller share of the contrast of the true one is no picture
+FLAT = 0.01  # standard deviation of a picture that has hardly any contrast to lose
 LEVEL = ("model", "data", "loss", "train", "true_kernel")  # the options on which the level of the loss depends
 
 
@@ -93,6 +95,7 @@ def comparable(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 def contrast(x: Tensor, true: Tensor) -> float:
     """The smallest contrast, over a batch of restored pictures (B, C, H, W), relative to that of the true ones; 0 for
-    one that is not finite."""
+    one that is not finite. Where the true picture is flat itself, a flat one is right: 1."""
     ours, theirs = (t.float().flatten(1).std(1) for t in (x, true))
-    return float((ours / theirs.clamp_min(1e-3)).nan_to_num(0, 0, 0).min())
+    tells = (theirs > FLAT) | ~ours.isfinite()
+    return float(torch.where(tells, ours / theirs, 1.0).nan_to_num(0, 0, 0).min())

@@ -15,6 +15,8 @@ from PIL import Image
 
 from blindsr import images
 from blindsr.cli import main
+from blindsr.interfaces import BlindSRError
+from blindsr.locking import only_writer
 from blindsr.training import packed
 from blindsr.training.photos import open_photos
 
@@ -47,7 +49,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {p.name: p.read_bytes() for p in folder.iterdir()}
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != ".lock"}  # of one that was killed
 
 
 def test_a_store_holds_every_bit(photos, tmp_path, capsys, small_shards):
@@ -194,3 +196,16 @@ def test_help_needs_neither_torch_nor_h5py(capsys):
         "sys.exit('torch' in sys.modules or 'h5py' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_one_at_a_time(photos, tmp_path, capsys):
+    out = tmp_path / "photos.pack"
+    with only_writer(out, "wait"):
+        code, said, errors = run(capsys, "pack", photos, "--out", out)
+    assert code == 2 and len(errors) == 1 and "another process is writing to it; wait for it" in errors[0]
+    first, second = packed.Packer(out), packed.Packer(out)  # both see an empty store
+    sources, fail = sorted(photos.iterdir()), pytest.fail
+    assert first.add(sources, fail, 10**9) == 7
+    with pytest.raises(BlindSRError, match="another process has added to it"):
+        second.add(sources, fail, 10**9)
+    assert len(open_photos([str(out)])) == 7

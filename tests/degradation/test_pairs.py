@@ -122,6 +122,16 @@ def test_photos_are_never_overwritten(photos, tmp_path, capsys, part):
     assert degrade(among, among, "--sheet") == 2 and "would be taken for photos later" in capsys.readouterr().err
 
 
+def test_pictures_that_no_manifest_tells_of_stay(photos, tmp_path, capsys):
+    (tmp_path / "data" / "hr").mkdir(parents=True)
+    foreign = tmp_path / "data" / "hr" / "1_0002.png"
+    foreign.write_bytes(b"somebody's")
+    assert degrade(photos, tmp_path / "data") == 2
+    err = capsys.readouterr().err
+    assert "1_0002.png: exists, and no manifest.jsonl tells of it" in err and err.count("\n") == 1
+    assert contents(tmp_path / "data") == {"hr/1_0002.png": b"somebody's"}
+
+
 def test_what_else_a_manifest_holds_is_no_pair(photos, tmp_path):
     out = tmp_path / "pairs"
     out.mkdir()

@@ -39,7 +39,7 @@ def test_configuration_round_trip():
 def test_errors_name_the_place():
     with pytest.raises(ConfigError, match=r"kernels\.components\[1\]\.extents.*extent"):
         read({**HALVES, "components": ["gaussian", {"name": "motion", "extents": 3}]})
-    with pytest.raises(ConfigError, match="2 components but 1 weights"):
+    with pytest.raises(ConfigError, match="weights: there are 1 for 2 parts"):
         read({**HALVES, "weights": [1]})
     with pytest.raises(ConfigError, match="list of kernels"):
         read({**HALVES, "components": "gaussian"})

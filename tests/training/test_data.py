@@ -5,8 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
+from blindsr import images
 from blindsr.atomic import read_lines
 from blindsr.interfaces import BlindSRError
+from blindsr.training import data
+from blindsr.training import photos as photo_files
 from blindsr.training.data import BatchSource, split, stream, validation_batches
 from blindsr.training.photos import open_photos
 from blindsr.training.trainer import Trainer
@@ -50,6 +53,22 @@ def test_unreadable_photos_are_named_and_skipped(photos, tmp_path, toy):
     for step in range(6):
         source.batch(step)
     assert len(said) == 1 and "broken.png" in said[0]
+
+
+def test_few_photos_that_are_large_enough_are_found(toy, tmp_path, monkeypatch):
+    """Chance alone would miss them now and then; and what is too small is decoded once."""
+    for i in range(40):
+        Image.new("RGB", (40, 40)).save(tmp_path / f"{i}.png")
+    Image.new("RGB", (300, 300)).save(tmp_path / "large.png")
+    monkeypatch.setattr(photo_files, "CACHE_BYTES", 0)
+    opened = []
+    read = images.read
+    monkeypatch.setattr(images, "read", lambda path: opened.append(path.name) or read(path))
+    monkeypatch.setattr(data, "TRIES", 1)
+    config = toy(tmp_path, "usrnet_tiny", "data.batch=1", "data.patch=48").data
+    source = BatchSource(config, open_photos(config.folders), 0)
+    assert all(source.batch(step).x.shape[-1] == 48 for step in range(30))
+    assert max(opened.count(f"{i}.png") for i in range(40)) == 1
 
 
 def test_loader_processes_change_nothing(photos, tmp_path, toy):

@@ -1,6 +1,8 @@
 """Training: resuming equals never stopping, bad steps are skipped, mistakes are readable."""
 
 import multiprocessing
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from blindsr.cli import main
 from blindsr.config import ConfigError
 from blindsr.inference import machine
 from blindsr.interfaces import BlindSRError
+from blindsr.locking import only_writer
 from blindsr.training.check import check
 from blindsr.training.objective import golden_draw
 from blindsr.training.settings import ScheduleConfig
@@ -185,6 +188,53 @@ def test_an_error_in_a_loader_process_is_one_line_and_the_end(photos, tmp_path, 
     assert not multiprocessing.active_children()
 
 
+def test_a_loader_process_that_is_killed_is_one_line(photos, tmp_path, toy):
+    trainer = Trainer(toy(photos, "usrnet_tiny", "data.workers=1", "schedule.iterations=100000"), tmp_path)
+    step = trainer.train_step
+
+    def after_a_kill(batch):
+        (loader,) = multiprocessing.active_children()
+        os.kill(loader.pid, signal.SIGKILL)
+        loader.join()
+        return step(batch)
+
+    trainer.train_step = after_a_kill
+    with pytest.raises(BlindSRError, match="a loader process was killed") as caught:
+        trainer.run()
+    assert "\n" not in str(caught.value)
+
+
+def test_one_run_at_a_time(photos, tmp_path, toy_settings, capsys):
+    overrides = [part for option in toy_settings(photos, "usrnet_tiny") for part in ("--set", option)]
+    with only_writer(tmp_path, "wait"):
+        assert main(["train", "usrnet_tiny", "--out", str(tmp_path), *overrides]) == 2
+    assert "another process is writing to it; wait for that run" in capsys.readouterr().err
+    assert main(["train", "usrnet_tiny", "--out", str(tmp_path), *overrides]) == 0
+
+
+def test_what_changes_on_resuming(photos, tmp_path, toy):
+    """Options of the optimizer count from then on, and a validation is made up that stopping has left out."""
+    first = Trainer(toy(photos, "usrnet_tiny"), tmp_path)
+    for _ in range(2):
+        first.train_step()
+    first.save()
+    second = Trainer(toy(photos, "usrnet_tiny", "optimizer.betas=[0.5, 0.9]", "schedule.iterations=2"), tmp_path)
+    assert second.optimizer.param_groups[0]["betas"] == (0.5, 0.9)
+    second.config = replace(second.config, schedule=replace(second.config.schedule, iterations=3))
+    second.run()
+    events = read_lines(tmp_path / "log.jsonl")
+    assert [e["step"] for e in events if "validation" in e] == [2, 3]
+
+
+def test_a_fresh_run_that_cannot_begin_leaves_the_log(photos, tmp_path, toy):
+    trainer = Trainer(toy(photos, "usrnet_tiny"), tmp_path)
+    trainer.run()
+    log = (tmp_path / "log.jsonl").read_text()
+    with pytest.raises(BlindSRError, match="graphs want a CUDA device"):
+        Trainer(toy(photos, "usrnet_tiny", "graphs=true"), tmp_path, resume=False)
+    assert (tmp_path / "log.jsonl").read_text() == log != ""
+
+
 def test_a_fresh_run_falls_back_to_nothing_of_an_earlier_one(photos, tmp_path, toy, monkeypatch):
     (tmp_path / "calm.pt").write_bytes(b"of another run")
     trainer = Trainer(toy(photos, "usrnet_tiny", "schedule.iterations=1"), tmp_path, resume=False)
@@ -235,10 +285,12 @@ def test_flat_pictures_do_not_end_an_adversarial_run(photos, tmp_path, toy):
         ("data.patch=24", "smaller than the kernels"),
         ("model.basis=gaussian_motion_21", "code has 192"),
         ("model.crop=40", "too small"),
-        ("schedule.minutes=-3", "minutes and warmup not negative"),
+        ("schedule.minutes=-3", "minutes must be at least 0"),
         ("log_every=0", "at least 1"),
         ("optimizer.learning_rate=-1", "learning_rate must be above 0"),
         ("seed=-1", "seed may not be negative"),
+        ("data.validation_patch=32", "patches of 24 pixels are smaller than the kernels"),
+        ("loss={image: 0, kernel: 0, sigma: 0, doubt: 0, earlier: 0, earlier_image: 0}", "nothing would be learned"),
     ],
 )
 def test_mistakes_are_one_line(photos, tmp_path, setting, message, toy):

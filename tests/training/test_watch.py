@@ -83,3 +83,5 @@ def test_contrast():
     assert contrast(x, x) == pytest.approx(1)
     assert contrast(torch.stack([x[0], torch.full_like(x[0], 0.5)]), x) == pytest.approx(0, abs=1e-6)
     assert contrast(x * float("nan"), x) == 0
+    sky = torch.full_like(x, 0.5) + 0.001 * x  # as flat as it should be
+    assert contrast(sky, sky) == 1 and contrast(0 * sky, sky) == 1 and contrast(sky * float("nan"), sky) == 0
