@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from blindsr import config, images, registry
 from blindsr.degradation.shuffled import Shuffled
+from blindsr.interfaces import BlindSRError
 from blindsr.ops.filtering import LUMA
 
 SIDE, SCALE = 320, 4
@@ -91,6 +92,8 @@ def main() -> None:
     mapping = config.load(config.find("degradation", arguments.config))
     shuffled = Shuffled(registry.parse_component("degradation")(mapping, arguments.config).without("camera"))
     pixels = images.to_float(images.read(arguments.photo).pixels)
+    if min(pixels.shape[:2]) < SIDE:
+        raise BlindSRError(f"{arguments.photo}: smaller than {SIDE} pixels a side; take a larger photo")
     top, left = ((n - SIDE) // 2 for n in pixels.shape[:2])
     ours = draw_many(shuffled, np.ascontiguousarray(pixels[top : top + SIDE, left : left + SIDE]), arguments.draws)
     theirs = []

@@ -12,7 +12,7 @@ fail() {
 # What the installation depends on: where it is, its Python and the three files that say what is installed.
 fingerprint() {
     { printf '%s\n' "$ROOT"; "$VENV/bin/python" --version; cat -- "$ROOT"/{pyproject.toml,setup.py,constraints.txt}; } |
-        sha256sum | cut -d ' ' -f 1
+        "$VENV/bin/python" -c 'import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())'
 }
 
 up_to_date() {

@@ -29,7 +29,11 @@ if [ $# -eq 0 ]; then
     echo "name the folders of photos after $machine" >&2
     exit 2
 fi
-folders="data.folders=[$(echo "$@" | sed 's/ /, /g')]"
+folders=
+for folder in "$@"; do  # quoted as YAML quotes, for names with spaces
+    folders="$folders${folders:+, }'$(printf %s "$folder" | sed "s/'/''/g")'"
+done
+folders="data.folders=[$folders]"
 if [ -n "$FROM" ]; then
     restorer="$restorer --set start_from=[$FROM:restorer] --set optimizer.learning_rate=8e-4"
     estimator="$estimator --set start_from=[$FROM:initial] --set optimizer.learning_rate=8e-4"

@@ -32,7 +32,7 @@ _PLUGINS = {
     "WebP": WebPImagePlugin.WebPImageFile,
     "BMP": BmpImagePlugin.BmpImageFile,
 }
-_pillow_limit_lock = threading.Lock()
+_pillow_limit_lock = threading.RLock()
 
 
 def kind_of(header: bytes) -> str | None:
@@ -67,7 +67,7 @@ def open_with_pillow(kind: str, stream: IO[bytes]) -> Image.Image:
     header = stream.read(HEADER_BYTES)
     width, height = webp_size(header) if kind == "WebP" else (0, 0)
     stream.seek(0)
-    with _pillow_limit_lifted(width * height):
+    with _pillow_limit_lifted(width * height), _large_profiles_let_in(kind):
         return _PLUGINS[kind](stream)
 
 
@@ -75,6 +75,21 @@ def load(image: Image.Image) -> None:
     """Decode the pixels; raises when data are missing or damaged."""
     with _pillow_limit_lifted(image.width * image.height):
         image.load()
+
+
+@contextmanager
+def _large_profiles_let_in(kind: str) -> Iterator[None]:
+    """Colour profiles in PNG files up to Pillow's limit for all texts together (64 MiB), not for one (1 MiB): some are so
+    large, and we write them. That limit is a global too."""
+    if kind != "PNG":
+        yield
+        return
+    with _pillow_limit_lock:
+        before, PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
+        try:
+            yield
+        finally:
+            PngImagePlugin.MAX_TEXT_CHUNK = before
 
 
 @contextmanager

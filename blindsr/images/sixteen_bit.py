@@ -19,6 +19,8 @@ from blindsr.images.containers import PNG_SIGNATURE
 
 _LZW = 5
 _DEEP_PHOTOMETRIC = (0, 1, 2)  # white is zero, black is zero, RGB
+_RAW_PHOTOMETRIC = (32803, 34892)  # colour filter array, linear raw
+_DNG_VERSION = 50706  # the tag that every DNG has
 
 
 def png_needs_this(header: bytes) -> bool:
@@ -64,6 +66,8 @@ class TiffSource:
         if not len(self._file.pages):
             raise ValueError("it has no pages, or is cut off")
         self._page = page = self._file.pages[0]
+        if page.subfiletype & 1 or page.photometric in _RAW_PHOTOMETRIC or _DNG_VERSION in page.tags:
+            raise ValueError("it is a camera's raw file, or begins with a preview")
         self.width, self.height = page.imagewidth, page.imagelength
         self.icc: bytes | None = page.iccprofile
         self.bits: int = page.bitspersample

@@ -28,7 +28,8 @@ WORDS = {
 def parse_kernel(text: str, scale: int) -> np.ndarray:
     """The kernel that ``text`` names, (h, w) float64, both odd, centre at h//2, w//2, sum 1.
 
-    * a path ending in .png (gray), .npy or .mat; ``#3`` after it picks the third of several kernels;
+    * a path ending in .png (gray), .npy or .mat; ``#3`` after it picks the third of several kernels, stacked along the
+      first axis of an array (NumPy) or the last (MATLAB), or in several arrays or cells;
     * ``gaussian:1.6`` (width in pixels), ``gaussian:3.0,1.2,30`` (both widths, degrees from the column
       direction towards increasing rows);
     * ``disk:2.5`` (radius in pixels): out of focus;
@@ -168,7 +169,13 @@ def _read_npy(path: Path) -> list[np.ndarray]:
     array = np.load(path, allow_pickle=False)
     if not isinstance(array, np.ndarray):
         raise ValueError("an archive, not an array")
-    return list(array) if array.ndim == 3 and 1 not in array.shape else [array]
+    return _stack(array, 0)
+
+
+def _stack(array: np.ndarray, axis: int) -> list[np.ndarray]:
+    """The kernels of an array of three dimensions, numbered along ``axis``; axes of length 1 do not count."""
+    plain = array.squeeze()
+    return list(np.moveaxis(plain, axis, 0)) if plain.ndim == 3 else [array]
 
 
 def _read_mat(path: Path) -> list[np.ndarray]:
@@ -180,7 +187,8 @@ def _read_mat(path: Path) -> list[np.ndarray]:
             continue
         cells = value.ravel() if value.dtype == object else [value]
         arrays = (cell for cell in cells if isinstance(cell, np.ndarray))
-        found += [array for array in arrays if array.dtype.kind in "fiub" and array.size > 1]
+        numbers = (array for array in arrays if array.dtype.kind in "fiub" and array.size > 1)
+        found += [kernel for array in numbers for kernel in _stack(array, -1)]  # MATLAB counts along the last axis
     return found
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from blindsr import images
 from blindsr.images import ImageError, Photo, metadata
@@ -160,6 +160,17 @@ def test_unsuitable_profile_and_overlong_exif(tmp_path: Path) -> None:
         images.write(tmp_path / f"b{suffix}", Photo(noise(4, 4, 3, np.uint8), exif=exif.tobytes()))
         back = metadata.parse(images.read(tmp_path / f"b{suffix}").exif, 4, 4)
         assert back[0x010F] == "Maker" and (metadata.MAKER_NOTE in back[metadata.EXIF_IFD]) == kept
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_profiles_of_megabytes(dtype: type, tmp_path: Path) -> None:
+    """Pillow alone would take a PNG with one for damaged, and write it all the same."""
+    limit = PngImagePlugin.MAX_TEXT_CHUNK
+    large = SRGB + np.random.default_rng(0).bytes(2_000_000)
+    for suffix in (".png", ".tif"):
+        images.write(tmp_path / f"a{suffix}", Photo(noise(9, 8, 3, dtype), icc=large))
+        assert images.read(tmp_path / f"a{suffix}").icc == large
+    assert PngImagePlugin.MAX_TEXT_CHUNK == limit
 
 
 # --- Orientation ---------------------------------------------------------------------------------------------------
@@ -486,6 +497,20 @@ def test_unusual_tiff_samples(samples: str, tmp_path: Path) -> None:
     for shape in ((5, 4), (5, 4, 3)):
         tifffile.imwrite(tmp_path / "a.tif", np.ones(shape, samples))
         assert "8- or 16-bit" in refusal(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_raw_files_are_no_photos(dtype: type, tmp_path: Path) -> None:
+    """What can be read of them is a small preview, or what the sensor counted."""
+    a = noise(9, 8, 3, dtype)
+    for name, more in (
+        ("preview", {"subfiletype": 1}),
+        ("dng", {"extratags": [(50706, 1, 4, b"\1\4\0\0", True)]}),
+    ):
+        tifffile.imwrite(tmp_path / f"{name}.tif", a, photometric="rgb", metadata=None, **more)
+        assert "raw file, or begins with a preview" in refusal(tmp_path / f"{name}.tif")
+    tifffile.imwrite(tmp_path / "mosaic.tif", a[..., 0], photometric="cfa", metadata=None)
+    assert "raw file" in refusal(tmp_path / "mosaic.tif")
 
 
 def bombs() -> dict[str, bytes]:

@@ -85,6 +85,10 @@ def test_npy_with_extra_axes_and_stacks(tmp_path):
     np.save(tmp_path / "stack.npy", np.stack([K, K.T]))
     assert np.allclose(parse_kernel(f"{tmp_path}/stack.npy#2", 2), K.T / 12)
     assert "#1 … stack.npy#2" in complaint(f"{tmp_path}/stack.npy")
+    np.save(tmp_path / "batch.npy", np.stack([K, K.T])[:, None])  # (n, 1, h, w), as networks have them
+    assert np.allclose(parse_kernel(f"{tmp_path}/batch.npy#2", 2), K.T / 12)
+    np.save(tmp_path / "one.npy", K[None, None])
+    assert np.allclose(parse_kernel(f"{tmp_path}/one.npy", 2), K / 12)
 
 
 def test_negative_taps_are_kept(tmp_path):
@@ -125,6 +129,8 @@ def test_mat(tmp_path):
     assert parse_kernel(f"{path}#3", 2).shape == (5, 5)
     assert "no kernel #4" in complaint(f"{path}#4")
     assert "no kernel #0" in complaint(f"{path}#0")
+    savemat(path, {"kernels": np.stack([K, K.T], axis=-1)})
+    assert np.allclose(parse_kernel(f"{path}#2", 2), K.T / 12)
     savemat(path, {"note": "nothing here"})
     assert "holds no kernel" in complaint(str(path))
 
