@@ -81,7 +81,7 @@ def op_name(step: Step) -> str:
 
 @registry.register("degradation", "shuffled", ShuffledConfig)
 class Shuffled(Degradation):
-    """Draws a sequence of operations, and applies or replays it."""
+    """Draws a sequence of operations, and applies it; :func:`replay` does so again."""
 
     def __init__(self, config: ShuffledConfig):
         self.config = config
@@ -157,10 +157,6 @@ class Shuffled(Degradation):
         lr, hr = np.stack(lr), np.stack(hr)
         x, y = (torch.from_numpy(np.ascontiguousarray(a.transpose(0, 3, 1, 2))) for a in (hr, lr))
         return Batch(x, y, None, None, scale, "centre")
-
-    def replay(self, hr: np.ndarray, record: Mapping[str, Any]) -> Degraded:
-        """The pair that ``record`` tells of, bit for bit, from the same ``hr``."""
-        return replay(hr, record)
 
 
 def replay(hr: np.ndarray, record: Mapping[str, Any]) -> Degraded:

@@ -14,7 +14,7 @@ from blindsr.interfaces import BlindSRError
 from blindsr.kernels.basis import KernelBasis, principal_components
 from blindsr.kernels.mixture import Mixture
 from blindsr.limits import check_least
-from blindsr.registry import as_mapping, build, parse_component
+from blindsr.registry import as_mapping, build, name_of, parse_component
 
 MARKS = (5, 10, 16, 24, 32, 48, 64, 80, 96, 100, 128, 160, 192, 224, 256, 320)  # where a curve is printed
 _HELD_OUT = 5000  # fresh kernels of every family on which the finished basis is measured
@@ -97,7 +97,7 @@ def fit_basis(
     held_out = {}
     for number, member in enumerate(families, 1):
         fresh = member.sample(_HELD_OUT, rng)
-        label = type(member.config)._component[1]
+        label = name_of(member.config)
         held_out[label if label not in held_out else f"{label} {number}"] = round(kept(basis, fresh), 5)
     for label, share in held_out.items():
         say(f"on {_HELD_OUT} fresh kernels, {label}: {100 * share:.2f} %")

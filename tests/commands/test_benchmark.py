@@ -110,6 +110,21 @@ def test_everything_is_written_and_nothing_done_twice(data, toy, tmp_path, capsy
     assert len(read_lines(out / "cells.jsonl")) == len(cells) + 12
 
 
+def test_cut_off_between_a_loop_and_the_answer(data, toy, tmp_path, capsys, small_model):
+    """A photo is done when its answer is there; the rows of its loops stand there once then."""
+    out = tmp_path / "out"
+    common = (toy(), "--data", data, "--out", out, "--model", small_model, "--jobs", 1, "--limit", 1, "--method", "blind")
+    assert run(capsys, *common)[0] == 0
+    whole, table = (out / "cells.jsonl").read_text().splitlines(keepends=True), (out / "table.csv").read_text()
+    at = max(i for i, line in enumerate(whole) if json.loads(line)["method"] == "blind, loop 1")
+    (out / "cells.jsonl").write_text("".join(whole[: at + 1]))
+    assert run(capsys, *common)[0] == 0
+    assert len(read_lines(out / "cells.jsonl")) == at + 1 + 3
+    again = (out / "table.csv").read_text()
+    first, second = ([line for line in text.splitlines() if ",seconds," not in line] for text in (table, again))
+    assert first == second
+
+
 @pytest.mark.parametrize("where", [{"groups": [{"name": "g", "kernels": ["k3"]}]}, {"pictured_kernels": ["k3"]}])
 def test_groups_of_kernels_that_are_not_there(where, data, toy, tmp_path, capsys):
     code, _, errors = run(capsys, toy(**where), "--data", data, "--out", tmp_path / "out", "--method", "bicubic")

@@ -1,12 +1,10 @@
 """Photos out of focus: the disk is found in their spectrum."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from blindsr import checkpoints, images
 from blindsr.evaluation.metrics import psnr
 from blindsr.inference import focus
 from blindsr.inference.boundary import pad
@@ -20,21 +18,12 @@ from blindsr.ops.filtering import LUMA_NOISE, blur, luma
 from blindsr.ops.fourier import grid_shift
 from blindsr.ops.resize import decimate
 
-SAMPLE = Path(__file__).parents[2] / "docs" / "samples" / "harbour.png"
 ROUNDING = torch.tensor([0.29 / 255])
 
 
 @pytest.fixture(scope="module")
-def model():
-    return checkpoints.load("tiny").model.eval()
-
-
-@pytest.fixture(scope="module")
-def sharp() -> torch.Tensor:
-    """A sample photo, (1, 3, 240, 240), mirrored to a fair size that closes on itself."""
-    x = torch.from_numpy(images.to_float(images.read(SAMPLE).pixels[:120, :120])).permute(2, 0, 1)[None]
-    x = torch.cat([x, x.flip(-1)], dim=-1)
-    return torch.cat([x, x.flip(-2)], dim=-2)
+def sharp(mirrored) -> torch.Tensor:
+    return mirrored(120)
 
 
 def as_kernel(k: np.ndarray) -> torch.Tensor:
@@ -76,17 +65,17 @@ def test_a_gaussian_is_no_disk(sharp, scale: int, width: float) -> None:
 
 
 @pytest.mark.parametrize("grid, scale, radius", [("corner", 2, 2.5), ("centre", 3, 4.0), ("corner", 1, 1.5)])
-def test_a_photo_out_of_focus_is_restored_with_a_disk(model, sharp, monkeypatch, grid, scale, radius) -> None:
+def test_a_photo_out_of_focus_is_restored_with_a_disk(tiny, sharp, monkeypatch, grid, scale, radius) -> None:
     """Though the loops take its blur for a Gaussian."""
     true, shift = as_kernel(disk(25, radius)), grid_shift(grid, scale)
     y = degraded(sharp, true, scale, shift)
     padded = pad(y, scale, (25, 25), "circular", 8)
     with torch.inference_mode():
-        found = model(y, scale, shift=shift, least_sigma=0.29 / 255)
-        refined = refine(model, padded, scale, found, shift)
+        found = tiny(y, scale, shift=shift, least_sigma=0.29 / 255)
+        refined = refine(tiny, padded, scale, found, shift)
         monkeypatch.setattr(focus, "LIKELIER", torch.inf)
         monkeypatch.setattr(focus, "WAVES", torch.inf)
-        without = refine(model, padded, scale, found, shift)
+        without = refine(tiny, padded, scale, found, shift)
     assert len(refined.iterates) == len(found.iterates) + 1
     assert refined.iterates[-1].doubt.item() == pytest.approx(focus.DOUBT)
     assert kernel_distance(refined.kernel, true).item() < 0.2 < kernel_distance(without.kernel, true).item()
@@ -94,11 +83,11 @@ def test_a_photo_out_of_focus_is_restored_with_a_disk(model, sharp, monkeypatch,
     assert after > before + 1
 
 
-def test_small_photos_say_nothing(model, sharp) -> None:
+def test_small_photos_say_nothing(tiny, sharp) -> None:
     """A window of the spectrum does not fit in."""
     y = degraded(sharp[..., :90, :90], as_kernel(disk(25, 2.5)), 2)
     with torch.inference_mode():
-        refined = refine(model, pad(y, 2, (25, 25), "circular", 8), 2, model(y, 2, least_sigma=0.29 / 255))
+        refined = refine(tiny, pad(y, 2, (25, 25), "circular", 8), 2, tiny(y, 2, least_sigma=0.29 / 255))
     assert torch.isfinite(refined.x).all()
 
 

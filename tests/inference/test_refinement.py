@@ -28,16 +28,8 @@ SAMPLE = Path(__file__).parents[2] / "docs" / "samples" / "harbour.png"
 
 
 @pytest.fixture(scope="module")
-def model():
-    return checkpoints.load("tiny").model.eval()
-
-
-@pytest.fixture(scope="module")
-def sharp() -> torch.Tensor:
-    """A sample photo, (1, 3, H, W), mirrored to a fair size that closes on itself."""
-    x = torch.from_numpy(images.to_float(images.read(SAMPLE).pixels[:144, :144])).permute(2, 0, 1)[None]
-    x = torch.cat([x, x.flip(-1)], dim=-1)
-    return torch.cat([x, x.flip(-2)], dim=-2)
+def sharp(mirrored) -> torch.Tensor:
+    return mirrored(144)
 
 
 def as_kernel(k: np.ndarray) -> torch.Tensor:
@@ -52,14 +44,14 @@ def _twice(found: Restoration) -> Restoration:
 
 @pytest.mark.parametrize("grid", ["corner", "centre"])
 @pytest.mark.parametrize("k, gain", [(disk(25, 3.0), 4.0), (gaussian(25, 2.4, 1.2, 0.6), 0.2)])
-def test_it_helps(model, sharp, k, gain, grid):
+def test_it_helps(tiny, sharp, k, gain, grid):
     """Blur out of focus was never seen in training; it has a hypothesis of its own, as Gaussians have."""
     true, shift = as_kernel(k), grid_shift(grid, 2)
     y = decimate(blur(sharp, true, shift=shift), 2)
     with torch.inference_mode():
-        found = model(y, 2, shift=shift)
-        refined = refine(model, pad(y, 2, None), 2, found, shift)
-        together = refine(model, pad(y.repeat(2, 1, 1, 1), 2, None), 2, _twice(found), shift)
+        found = tiny(y, 2, shift=shift)
+        refined = refine(tiny, pad(y, 2, None), 2, found, shift)
+        together = refine(tiny, pad(y.repeat(2, 1, 1, 1), 2, None), 2, _twice(found), shift)
     torch.testing.assert_close(together.x[1:], refined.x, atol=2e-3, rtol=0)
     assert refined.iterates[: len(found.iterates)] == found.iterates
     assert len(refined.iterates) == len(found.iterates) + 1
@@ -69,68 +61,68 @@ def test_it_helps(model, sharp, k, gain, grid):
     assert after > before + gain
 
 
-def test_photos_of_a_batch_are_refined_as_each_alone(model, sharp):
+def test_photos_of_a_batch_are_refined_as_each_alone(tiny, sharp):
     """One is done after a single round, the other is not."""
     y = torch.cat([decimate(blur(sharp, as_kernel(k)), 2) for k in (gaussian(25, 1.6), shake_motion(25, 3))])
     with torch.inference_mode():
-        found = model(y, 2)
-        together = refine(model, pad(y, 2, None), 2, found)
+        found = tiny(y, 2)
+        together = refine(tiny, pad(y, 2, None), 2, found)
         for n in (0, 1):
             one = Restoration(tuple(Iterate(*(v[n : n + 1] for v in vars(i).values())) for i in found.iterates))
-            alone = refine(model, pad(y[n : n + 1], 2, None), 2, one)
+            alone = refine(tiny, pad(y[n : n + 1], 2, None), 2, one)
             assert len(alone.iterates) == len(one.iterates) + (1, ROUNDS)[n]
             torch.testing.assert_close(together.x[n : n + 1], alone.x, atol=2e-3, rtol=0)
     assert len(together.iterates) == len(found.iterates) + ROUNDS
 
 
-def test_a_kernel_that_is_right_and_known_to_be_stays(model, sharp):
+def test_a_kernel_that_is_right_and_known_to_be_stays(tiny, sharp):
     """It does not drift to a Dirac, which explains every photo, nor anywhere else."""
     true = as_kernel(gaussian(25, 1.6))
     y, zero, sure = decimate(blur(sharp, true), 2), torch.zeros(1), torch.full((1,), 0.01)
     with torch.inference_mode():
-        x = model(y, 2, true, zero).x
-        refined = refine(model, pad(y, 2, None), 2, Restoration((Iterate(x, true, None, zero, sure),)))
+        x = tiny(y, 2, true, zero).x
+        refined = refine(tiny, pad(y, 2, None), 2, Restoration((Iterate(x, true, None, zero, sure),)))
     assert kernel_distance(refined.kernel, true).item() < 0.12
     assert kernel_distance(refined.kernel, as_kernel(gaussian(25, 0.3))).item() > 0.8
 
 
-def test_camera_shake_of_which_little_was_found(model, sharp, monkeypatch):
+def test_camera_shake_of_which_little_was_found(tiny, sharp, monkeypatch):
     """Without enlargement the photo is asked once more, from coarse to fine."""
     true = as_kernel(shake_motion(25, 3))
     y = blur(sharp, true)
     with torch.inference_mode():
-        found = model(y, 1)
+        found = tiny(y, 1)
         assert found.iterates[0].doubt.item() > HARDLY
-        refined = refine(model, pad(y, 1, None), 1, found)
-        flat = refine(model, pad(torch.full_like(y, 0.4), 1, None), 1, found)
+        refined = refine(tiny, pad(y, 1, None), 1, found)
+        flat = refine(tiny, pad(torch.full_like(y, 0.4), 1, None), 1, found)
         monkeypatch.setattr("blindsr.inference.refinement.coarse_to_fine", lambda *arguments: None)
-        without = refine(model, pad(y, 1, None), 1, found)
+        without = refine(tiny, pad(y, 1, None), 1, found)
     assert psnr(refined.x.clamp(0, 1), sharp, 4).item() > psnr(without.x.clamp(0, 1), sharp, 4).item() + 1
     assert DOUBTFUL[1] <= refined.iterates[-1].doubt.item() < HARDLY < without.iterates[-1].doubt.item()
     assert torch.isfinite(flat.x).all()
 
 
-def test_an_estimator_without_doubts(model, sharp):
+def test_an_estimator_without_doubts(tiny, sharp):
     found = Restoration((Iterate(sharp, as_kernel(gaussian(25, 1.6)), None, torch.zeros(1)),))
     with pytest.raises(BlindSRError, match="how far to trust"):
-        refine(model, pad(sharp[..., ::2, ::2], 2, None), 2, found)
+        refine(tiny, pad(sharp[..., ::2, ::2], 2, None), 2, found)
 
 
-def test_a_correction_without_doubts(model, sharp):
+def test_a_correction_without_doubts(tiny, sharp):
     """The first estimator judges its kernel and the correction does not: the first one's doubt goes on."""
     y = decimate(blur(sharp, as_kernel(gaussian(25, 1.6))), 2)
     with torch.inference_mode():
-        found = model(y, 2)
+        found = tiny(y, 2)
         *before, last = found.iterates
-        refined = refine(model, pad(y, 2, None), 2, Restoration((*before, replace(last, doubt=None))))
+        refined = refine(tiny, pad(y, 2, None), 2, Restoration((*before, replace(last, doubt=None))))
     assert torch.isfinite(refined.x).all() and len(refined.iterates) == 2 + 1
 
 
-def test_a_kernel_trusted_fully_is_restored_with_as_a_true_one(model, sharp):
+def test_a_kernel_trusted_fully_is_restored_with_as_a_true_one(tiny, sharp):
     """Also by models that doubt every kernel that was found."""
     y, k, sigma = sharp[..., ::2, ::2], as_kernel(gaussian(25, 1.6)), torch.zeros(1)
     careful = checkpoints.load("tiny-real").model.eval()
-    for each in (model, careful):
+    for each in (tiny, careful):
         photo = Trial(each, pad(y, 2, None), 2, sigma, 0.0)
         with torch.inference_mode():
             torch.testing.assert_close(photo.restored(k, None).x, each(y, 2, k, sigma).x)

@@ -51,7 +51,7 @@ class Method:
     @property
     def label(self) -> str:
         """The name of its row."""
-        return self.config._component[1]
+        return registry.name_of(self.config)
 
     def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
         """The results, its answer among them; ``model`` is None where it does not need one."""
