@@ -166,7 +166,8 @@ def restore(benchmark, jobs: int) -> None:
 def report(benchmark) -> None:
     """Tables of what is finished, to the folder and to the terminal, and the page."""
     from blindsr.evaluation.report import write_report
-    from blindsr.evaluation.table import build, write_tables
+    from blindsr.evaluation.table import build
+    from blindsr.evaluation.table_text import write_tables
     from blindsr.evaluation.trust import trust
     from blindsr.interfaces import BlindSRError
 
@@ -181,6 +182,7 @@ def report(benchmark) -> None:
         raise BlindSRError(f"{order.out}: no photo is finished yet; the same command without --tables goes on")
     if len(cells) < len(finished):
         about += f" Of the photos that are finished alone: {len(finished) - len(cells)} cells of others are left out."
-    print(write_tables(order.out, order.name, about, build(benchmark.protocol, benchmark.kernels, cells), trust(cells)))
-    write_report(order.out, benchmark.about(), cells)
+    tables = build(benchmark.protocol, benchmark.kernels, cells)
+    print(write_tables(order.out, order.name, about, tables, trust(cells)))
+    write_report(order.out, benchmark.about(), tables, cells)
     print(f"tables, cells and pictures are in {order.out.resolve()}", flush=True)

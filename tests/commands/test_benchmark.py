@@ -95,6 +95,9 @@ def test_everything_is_written_and_nothing_done_twice(data, toy, tmp_path, capsy
     about = json.loads((out / "protocol.json").read_text())
     assert about["methods"] == ["bicubic", "oracle", "blind", "refined", "wrong_kernel"] and len(about["kernels"]["k1"]) == 9
     assert {p.name for p in out.iterdir()} >= {"table.md", "table.csv", "table.json"}
+    order = ["bicubic", "oracle", "blind, loop 1", "blind, loop 2", "blind", "refined", "wrong_kernel"]
+    assert [row["method"] for row in json.loads((out / "table.json").read_text())["tables"][0]["rows"]] == order
+    assert list(rows(out / "report.html")) == order
 
     lines = (out / "cells.jsonl").read_text()
     with (out / "cells.jsonl").open("a") as file:
@@ -251,7 +254,7 @@ def test_tables_of_what_is_finished(data, toy, tmp_path, capsys):
     code, said, _ = run(capsys, *common, "--tables")
     assert code == 0 and "2 cells of others are left out" in said and path.read_text() == "".join(lines)
     without, with_noise = json.loads((tmp_path / "out" / "table.json").read_text())["tables"]
-    assert (without["photos"], with_noise["photos"]) == (3, 2)
+    assert (without["photos"], with_noise["photos"]) == ({"toy": 3}, {"toy": 2})
     by_hand = np.mean([cells[name, "k2", 2.55, "bicubic"]["psnr"] for name in "ac"])
     assert with_noise["rows"][0]["values"]["psnr"]["k2"] == pytest.approx(by_hand, abs=1e-9)
 

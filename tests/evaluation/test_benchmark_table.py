@@ -1,11 +1,13 @@
 """Tables: every number is the mean that one computes by hand."""
 
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
 
 from blindsr.evaluation.protocol import Group, ImageSet, Protocol, PublishedRow, Setting
-from blindsr.evaluation.table import build, markdown
+from blindsr.evaluation.table import build
+from blindsr.evaluation.table_text import as_csv, markdown
 
 PROTOCOL = Protocol(
     description="d",
@@ -24,6 +26,10 @@ def cell(image, kernel, method, psnr, sigma=0.0, image_set="a"):
             "metrics": metrics, "seconds": 1.0}  # fmt: skip
 
 
+def columns(table):
+    return [column.name for column in table.columns]
+
+
 @pytest.fixture
 def cells():
     numbers = {"oracle": (30, 32, 31, 33, 36, 38), "blind": (29, 30, 31, 30, 33, 31)}
@@ -37,12 +43,13 @@ def cells():
 
 def test_means_groups_and_the_loss(cells):
     (table,) = build(PROTOCOL, KERNELS, cells)
-    assert table.columns == ["k1", "k2", "k3", "mean round", "mean"] and table.photos == 2
+    assert columns(table) == ["k1", "k2", "k3", "mean round", "mean"] and table.photos == {"a": 2}
     oracle, blind, theirs = table.rows
     assert oracle.values["psnr"]["k1"] == 31 and oracle.values["psnr"]["mean round"] == 31.5
     assert blind.values["psnr"]["mean"] == pytest.approx(fmean((29, 30, 31, 30, 33, 31)))
     assert blind.values["ssim"]["k3"] == pytest.approx(0.32)
-    assert blind.loss == pytest.approx(fmean((1, 2, 0, 3, 3, 7))) and oracle.loss is None
+    assert blind.below["psnr"] == pytest.approx(fmean((1, 2, 0, 3, 3, 7))) and not oracle.below
+    assert blind.below["ssim"] == pytest.approx(fmean((1, 2, 0, 3, 3, 7)) / 100)
     assert theirs.published and theirs.values == {
         "psnr": {"k1": 30, "k2": 31, "k3": 35, "mean round": 30.5, "mean": 32}
     }
@@ -50,20 +57,50 @@ def test_means_groups_and_the_loss(cells):
     assert "the protocol" in text and "| theirs (published) | 30.00 | 31.00 | 35.00 | 30.50 | 32.00 | – | – |" in text
     assert "| blind | 29.50 | 30.50 | 32.00 | 30.00 | 30.67 | 0.3067 | 2.67 |" in text
     assert "**33.33**" in text and "**29.50**" not in text
+    lines = as_csv([table]).splitlines()
+    assert "2,0.0,blind,0,psnr,mean round,30.0,2" in lines and "2,0.0,theirs,1,psnr,mean,32.0," in lines
+    assert [line for line in lines if "loss" in line] == ["2,0.0,blind,0,loss_against_oracle,all,2.66667,2"]
+
+
+def test_the_best_and_the_second_as_they_are_printed():
+    numbers = {"a": 30.001, "b": 29.999, "c": 29, "d": 28}
+    (table,) = build(PROTOCOL, KERNELS, [cell("p", "k1", m, psnr) for m, psnr in numbers.items()])
+    assert [table.rank(row, "psnr", "k1") for row in table.rows] == [1, 1, 2, 0, 0] and table.rows[-1].published
+    (table,) = build(PROTOCOL, KERNELS, [cell("p", "k1", "a", 30)])  # no rivals
+    assert {table.rank(row, "psnr", "k1") for row in table.rows} == {0}
+
+
+def test_means_of_fewer_cells_are_named(cells):
+    (table,) = build(PROTOCOL, KERNELS, cells)
+    assert not table.uneven("psnr")
+    short = [c for c in cells if (c["method"], c["kernel"]) != ("oracle", "k3")][:-1]
+    (table,) = build(PROTOCOL, KERNELS, short)
+    assert table.uneven("psnr") == [("oracle", "k3", 0, 2), ("blind", "k3", 1, 2)]
+
+
+def test_no_mean_stands_there_twice():
+    """Neither that of a single kernel nor, beside a group of all kernels, that of all."""
+    for kernels, wanted in ((("k1",), ["k1"]), (("k1", "k2"), ["k1", "k2", "mean round"])):
+        (table,) = build(PROTOCOL, KERNELS, [cell("p", kernel, "blind", 25.0) for kernel in kernels])
+        assert columns(table) == wanted
+
+
+def test_what_is_not_a_number_was_not_measured(cells):
+    (table,) = build(PROTOCOL, KERNELS, [*cells, cell("r", "k1", "blind", float("nan"))])
+    assert table.rows[1].values["psnr"]["k1"] == 29.5 and table.photos == {"a": 3}
 
 
 def test_sets_as_columns(cells):
-    from dataclasses import replace
-
     protocol = replace(PROTOCOL, columns="set", published=(PublishedRow("theirs", 2, (30.0, 31.0), (0.9, 0.8)),))
     (table,) = build(protocol, KERNELS, [*cells, cell("r", "k1", "blind", 20.0, image_set="b")])
     blind, theirs = table.rows[1:]
-    assert table.columns == ["a", "b"] and blind.values["psnr"]["b"] == 20
+    assert columns(table) == ["a", "b"] and blind.values["psnr"]["b"] == 20
     assert theirs.values["ssim"] == {"a": 0.9, "b": 0.8}
-    assert "30.00/0.9000" in markdown("t", "", [table])
+    assert "30.00/0.9000" in markdown("t", "", [table]) and "3 photos" in markdown("t", "", [table])
+    assert table.photos == {"a": 2, "b": 1} and table.uneven("psnr") == [("oracle", "b", 0, 1)]
     # With the first set left out, the published value of the second still stands under it.
     (table,) = build(protocol, KERNELS, [cell("r", "k1", "blind", 20.0, image_set="b")])
-    assert table.columns == ["b"] and table.rows[-1].values["psnr"] == {"b": 31.0}
+    assert columns(table) == ["b"] and table.rows[-1].values["psnr"] == {"b": 31.0}
 
 
 def test_noise_levels_have_tables_of_their_own(cells):

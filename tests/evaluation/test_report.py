@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -15,9 +16,17 @@ import pytest
 from PIL import Image
 
 from blindsr.evaluation import report_pictures
+from blindsr.evaluation.protocol import Group, ImageSet, Protocol, PublishedRow, Setting
 from blindsr.evaluation.report import write_report
+from blindsr.evaluation.table import build
 
 KERNELS = ("k1", "k2", "k3")
+PROTOCOL = Protocol(
+    description="d",
+    sets=(ImageSet("toy", hr="toy"),),
+    settings=(Setting(2),),
+    groups=(Group("narrow", ("k1", "k2")), Group("wide", ("k3",))),
+)
 
 
 class Page(HTMLParser):
@@ -66,7 +75,7 @@ class Page(HTMLParser):
 
 
 def cell(image: str, kernel: str, method: str, scale: int = 2, **metrics: float) -> dict[str, Any]:
-    place = {"image": image, "scale": scale, "kernel": kernel, "sigma_255": 0.0}
+    place = {"image": image, "set": "toy", "scale": scale, "kernel": kernel, "sigma_255": 0.0}
     return place | {"method": method, "metrics": metrics, "seconds": 0.5}
 
 
@@ -78,20 +87,18 @@ def some_cells(methods: tuple[str, ...] = ("bicubic", "blind", "oracle")) -> lis
     ]
 
 
-def write(out: Path, cells: list[dict[str, Any]], **changes: Any) -> Page:
+def write(out: Path, cells: list[dict[str, Any]], protocol: Protocol = PROTOCOL, **changes: Any) -> Page:
     about = {
         "name": "Three kernels",
         "description": "Blurred.",
         "command": "blindsr benchmark three",
         "date": "2025-01-31",
-        "methods": ["bicubic", "blind", "oracle"],
-        "scales": [2],
-        "sigmas_255": [0],
+        "version": "1.0",
+        "model": None,
+        "limit": None,
         "kernels": {k: np.full((3, 3), 1 / 9).tolist() for k in KERNELS},
-        "groups": {"narrow": ["k1", "k2"], "wide": ["k3"]},
-        "metrics": ["psnr", "ssim"],
     }
-    return Page(write_report(out, about | changes, cells))
+    return Page(write_report(out, about | changes, build(protocol, {2: KERNELS}, cells), cells))
 
 
 def by_hand(cells: list[dict[str, Any]], method: str, kernels: tuple[str, ...], metric: str = "psnr") -> float:
@@ -117,8 +124,8 @@ def test_the_numbers_are_means(tmp_path: Path) -> None:
 
 
 def test_the_best_is_bold_and_published_rows_never_compete(tmp_path: Path) -> None:
-    published = {"method": "Great (2020)", "scale": 2, "sigma_255": 0, "metric": "psnr", "values": {"k1": 99, "k2": 98}}
-    page = write(tmp_path, some_cells(), published=[published, published | {"scale": 3, "method": "elsewhere"}])
+    published = (PublishedRow("Great (2020)", 2, (99, 98)), PublishedRow("elsewhere", 3, (99, 98)))
+    page = write(tmp_path, some_cells(), replace(PROTOCOL, published=published))
     marks = {method: {mark for _, mark in row[:-1]} for method, row in page.rows["table-1 psnr"].items()}
     assert marks == {"oracle": {"b"}, "blind": {"u"}, "bicubic": {""}}
     assert page.published == {
@@ -129,12 +136,13 @@ def test_the_best_is_bold_and_published_rows_never_compete(tmp_path: Path) -> No
 
 def test_lower_is_better_and_ties_are_both_best(tmp_path: Path) -> None:
     """No truth, no kernel, no σ: NIQE of real photos."""
-    cells = [{"image": "a", "scale": 4, "method": m, "metrics": {"niqe": v}} for m, v in zip("xyz", (5.001, 4.999, 7))]
-    page = write(tmp_path, cells, kernels={}, groups={}, metrics=["niqe"], methods=list("zyx"))
+    real = Protocol("d", (ImageSet("toy", lr="toy"),), (Setting(4),), metrics=("niqe",))
+    cells = [cell("a", "unknown", m, scale=4, niqe=v) for m, v in zip("zyx", (7, 4.999, 5.001))]
+    page = write(tmp_path, cells, real, kernels={})
     rows = page.rows["table-1 niqe"]
     assert rows == {"z": [("7.00", "u")], "y": [("5.00", "b")], "x": [("5.00", "b")]}
     assert list(rows) == ["z", "y", "x"]
-    assert "NIQE ↓" in page.text and "Δ" not in page.text
+    assert "NIQE ↓" in page.text and "unknown kernel" in page.text and "Δ" not in page.text
     assert ("tbody", "data-best", "low") in page.attributes
 
 
@@ -144,10 +152,22 @@ def test_a_single_method_has_no_bold_and_no_loss(tmp_path: Path) -> None:
     assert "Δ" not in page.text
 
 
-def test_other_rows_stand_with_their_method(tmp_path: Path) -> None:
-    page = write(tmp_path, some_cells() + [cell(i, k, "blind, loop 1", psnr=20.0) for i, k in product("ab", KERNELS)])
-    assert list(page.rows["table-1 psnr"]) == ["bicubic", "blind", "blind, loop 1", "oracle"]
-    assert "blind, loop 1" not in page.rows["table-1 ssim"]
+def test_rows_stand_in_the_order_of_the_cells(tmp_path: Path) -> None:
+    methods = ("oracle", "blind, loop 1", "blind", "bicubic")
+    cells = some_cells(methods)
+    for c in cells:
+        if c["method"] == "blind, loop 1":
+            del c["metrics"]["ssim"]
+    page = write(tmp_path, cells)
+    assert list(page.rows["table-1 psnr"]) == list(methods)
+    assert list(page.rows["table-1 ssim"]) == ["oracle", "blind", "bicubic"]
+
+
+def test_of_many_kernels_the_means_alone_are_shown(tmp_path: Path) -> None:
+    cells = [cell("a", f"q{n}", "blind", psnr=20.0 + n) for n in range(25)]
+    protocol = replace(PROTOCOL, groups=(Group("low", ("q0", "q1")),))
+    assert write(tmp_path, cells, protocol).rows["table-1 psnr"] == {"blind": [("20.50", ""), ("32.00", "")]}
+    assert len(write(tmp_path, cells[:24], protocol).rows["table-1 psnr"]["blind"]) == 24 + 2
 
 
 def test_columns_of_sets(tmp_path: Path) -> None:
@@ -155,13 +175,14 @@ def test_columns_of_sets(tmp_path: Path) -> None:
     cells = [cell(i, k, "blind", psnr=30.0 + n) | {"set": s} for n, (s, i, k) in enumerate((
         ("set5", "a", "k1"), ("set5", "a", "k2"), ("set14", "a", "k1"), ("set14", "b", "k1"), ("set14", "b", "k2")
     ))]  # fmt: skip
-    published = [{"method": "paper", "scale": 2, "metric": "psnr", "values": {"set5": 32.0}}]
-    changes = {"sets": ["set5", "set14"], "published": published, "limit": 2}
-    page = write(tmp_path, cells, protocol={"columns": "set"}, **changes)
+    sets = (ImageSet("set5", hr="set5"), ImageSet("set14", hr="set14"))
+    protocol = replace(PROTOCOL, sets=sets, columns="set", published=(PublishedRow("paper", 2, (32.0,)),))
+    page = write(tmp_path, cells, protocol, limit=2)
     assert page.rows["table-1 psnr"] == {"blind": [("30.50", ""), ("33.00", "")]}
     assert page.published["table-1 psnr"] == {"paper †": [("32.00", ""), ("–", "")]}
     assert "3 images (2 of set14, 1 of set5)" in page.text
-    assert "only the first images, at most 2" in page.text and "Not all cells" not in page.text
+    assert "only the first images, at most 2; published numbers are of all" in page.text
+    assert "Not all cells" not in page.text
 
 
 def test_uneven_cells_are_told(tmp_path: Path) -> None:
@@ -235,12 +256,14 @@ def test_what_files_say_is_escaped_and_nothing_comes_from_outside(tmp_path: Path
     evil = "\"><script>alert(1)</script>&'</script>"
     cells = some_cells(("bicubic", evil))
     pictures(tmp_path, cells, {"bicubic": "bicubic"})
-    published = [{"method": evil, "metric": "psnr", "values": {"k1": 1.0}}]
     changes = {key: evil for key in ("name", "description", "command", "date", "version", "model", "limit")}
-    cells += [cell(f"{evil}{i}", f"{evil} k", evil, scale=evil, psnr=1.0) | {"set": f"{evil} s{i}"} for i in "ab"]
-    page = write(tmp_path, cells, published=published, groups={evil: ["k1"]}, metrics=["psnr", evil], **changes)
+    cells += [cell(f"{evil}{i}", f"{evil} k", evil, psnr=1.0) | {"set": f"{evil} s{i}"} for i in "ab"]
+    published, groups = (PublishedRow(evil, 2, (1.0,)),), (Group(evil, ("k1",)),)
+    protocol = replace(PROTOCOL, published=published, groups=groups, metrics=("psnr", evil))
+    page = write(tmp_path, cells, protocol, **changes)
     assert page.tags.count("script") == 2 and "<script>alert" not in page.source
-    assert evil in page.text and page.rows["table-1 psnr"][evil]
+    assert evil in page.text and page.rows["table-1 psnr"][evil] and page.published["table-1 psnr"][f"{evil} †"]
+    assert all(f"{evil}{word}" in page.text for word in (" k", " sa")) and page.rows[f"table-1 {evil}"]
     outside = [(t, k, v) for t, k, v in page.attributes if k in ("src", "href", "srcset", "action", "data", "poster")]
     assert outside and all(v.startswith(("data:image/", "#")) for _, _, v in outside)
     assert "link" not in page.tags and "iframe" not in page.tags

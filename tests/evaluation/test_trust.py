@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blindsr.evaluation.table import markdown
+from blindsr.evaluation.table_text import markdown
 from blindsr.evaluation.trust import LEAST, trust
 
 
