@@ -12,6 +12,10 @@ deblurring", CVPR 2013). Two priors keep it from the kernel that explains every 
 than any that a blurred photo could have, and Δ is as small as the doubt of the first estimate says. That it departs from
 k₀ in every round, and not from the kernel of the round before, keeps it from drifting.
 
+No photo shows where its kernel stands: moved, it moves the restoration, and explains y as well. The loops leave its heaviest part
+near the middle. So before the last restoration it is moved to where camera shake stands in training, the middle of the path's
+bounding box in the middle of the square (:mod:`blindsr.kernels.placing`).
+
 Most blur is nearly a Gaussian, and to the restorer little deviations from one matter: the spectrum of a Gaussian falls far
 below theirs. So where k₀ is nearly one, the Gaussian nearest to the kernel of the first round is the answer
 (:func:`blindsr.kernels.gaussian_fit.nearest_gaussian`) unless it rings: unless, trusted fully, it gives clearly more total
@@ -75,6 +79,7 @@ def refine(model: AlternatingSR, padded: Padded, scale: int, found: Restoration,
         kernel = torch.where(each(done), kernel, trial.solved(iterates[-1].x, start, doubt))
         if not left:
             kernel, told = _or_shaken(trial, ~done & (doubt > HARDLY), kernel, told)
+            kernel = torch.where(each(done), kernel, on_box(kernel))
         iterates.append(trial.restored(kernel, told))
     return Restoration(tuple(iterates))
 

@@ -20,6 +20,7 @@ from blindsr.kernels.defocus import disk
 from blindsr.kernels.distance import kernel_distance
 from blindsr.kernels.gaussian import gaussian
 from blindsr.kernels.motion import shake_motion
+from blindsr.kernels.placing import on_box
 from blindsr.ops.filtering import blur
 from blindsr.ops.fourier import grid_shift
 from blindsr.ops.resize import decimate
@@ -100,6 +101,19 @@ def test_camera_shake_of_which_little_was_found(tiny, sharp, monkeypatch):
     assert psnr(refined.x.clamp(0, 1), sharp, 4).item() > psnr(without.x.clamp(0, 1), sharp, 4).item() + 1
     assert DOUBTFUL[1] <= refined.iterates[-1].doubt.item() < HARDLY < without.iterates[-1].doubt.item()
     assert torch.isfinite(flat.x).all()
+
+
+def test_camera_shake_is_put_in_its_place(tiny, sharp):
+    """Moved, a kernel explains the photo as well, and all of the result lies beside where it should."""
+    true, zero, unsure = on_box(as_kernel(shake_motion(25, 3))), torch.zeros(1), torch.full((1,), 0.9)
+    y = decimate(blur(sharp, true), 2)
+    with torch.inference_mode():
+        x = tiny(y, 2, true, zero).x
+        beside = Iterate(x.roll((-3, 2), (-2, -1)), true.roll((3, -2), (-2, -1)), None, zero, unsure)
+        refined = refine(tiny, pad(y, 2, None), 2, Restoration((beside,)))
+    assert kernel_distance(beside.kernel, true).item() > 0.8 > 2 * kernel_distance(refined.kernel, true).item()
+    before, after = (psnr(p.clamp(0, 1), sharp, 4).item() for p in (beside.x, refined.x))
+    assert after > before + 5
 
 
 def test_an_estimator_without_doubts(tiny, sharp):

@@ -33,9 +33,15 @@ def test_symmetric_kernels_stay():
 
 def test_specks_beside_the_path_do_not_count():
     kernel = torch.zeros(1, 1, 15, 15)
-    kernel[..., 7, 4:9] = 0.19
-    kernel[..., 1, 13] = 0.05
+    kernel[..., 7, 4:9] = 0.194
+    kernel[..., 1, 13] = 0.03
     assert on_box(kernel)[0, 0, 7].nonzero().flatten().tolist() == [5, 6, 7, 8, 9]
+
+
+def test_a_path_may_be_found_in_pieces():
+    kernel = torch.zeros(1, 1, 15, 15)
+    kernel[..., 7, 3:6], kernel[..., 7, 10:12] = 0.25, 0.125
+    assert on_box(kernel)[0, 0, 7].nonzero().flatten().tolist() == [3, 4, 5, 10, 11]
 
 
 def test_between_two_pixels_the_centroid_decides():
