@@ -215,8 +215,8 @@ def test_configuration_names_a_discriminator():
         ({}, "adversarial.discriminator: this option is required"),
         ({"discriminator": "patchgam"}, "did you mean 'patchgan'"),
         ({"discriminator": "unet", "kind": "hinge"}, "is not one of 'relativistic', 'vanilla'"),
-        ({"discriminator": "unet", "weight": -1}, "must not be negative"),
-        ({"discriminator": "unet", "learning_rate": 0}, "learning_rate above 0"),
+        ({"discriminator": "unet", "weight": -1}, "weight must be at least 0, not -1"),
+        ({"discriminator": "unet", "learning_rate": 0}, "learning_rate must be above 0"),
     ],
 )
 def test_mistakes_are_named(options, match):
