@@ -55,10 +55,7 @@ def main() -> None:
     kitten, colosseum = (images.read(SAMPLES / name).pixels for name in ("kitten.png", "colosseum.jpg"))
     rows = [row(kitten, "tiny-real", 4), row(out_of_focus(colosseum), "tiny", 1, shown=3)]
     rows = [r.resize((WIDTH, round(r.height * WIDTH / r.width)), Image.Resampling.LANCZOS) for r in rows]
-    sheet = Image.new("RGB", (WIDTH, sum(r.height for r in rows)), "white")
-    for i, picture in enumerate(rows):
-        sheet.paste(picture, (0, sum(r.height for r in rows[:i])))
-    images.write(arguments.out, images.Photo(np.array(sheet)), overwrite=True)
+    images.write(arguments.out, images.Photo(np.concatenate([np.array(r) for r in rows])), overwrite=True)
 
 
 if __name__ == "__main__":

@@ -70,17 +70,14 @@ class Manifest:
 
     def hash_of(self, source: Path) -> str:
         if source not in self._hashes:
-            self.look_at(source)
+            self._hashes[source] = content_hash(source)
         return self._hashes[source]
 
-    def look_at(self, source: Path) -> None:
-        """The photo is about to be read: what counts is how it is now, not how it was when the run began."""
-        self._hashes[source] = content_hash(source)
-
     def read(self, source: Path, max_pixels: int) -> images.Photo:
-        """The photo, whose content counts as it is now. Raises BlindSRError and OSError as :func:`blindsr.images.read`."""
+        """The photo, whose content counts as it is now, not as it was when the run began. Raises BlindSRError and OSError as
+        :func:`blindsr.images.read`."""
         with suppress(OSError):  # reading says better what is wrong
-            self.look_at(source)
+            self._hashes[source] = content_hash(source)
         return images.read(source, max_pixels=max_pixels)
 
     def note(self, state: str, source: Path, result: Path) -> None:

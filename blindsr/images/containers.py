@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import ModuleType
 from typing import IO
 
 from PIL import BmpImagePlugin, Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
@@ -77,33 +78,32 @@ def load(image: Image.Image) -> None:
         image.load()
 
 
-@contextmanager
-def _large_profiles_let_in(kind: str) -> Iterator[None]:
+def _large_profiles_let_in(kind: str) -> AbstractContextManager[None]:
     """Colour profiles in PNG files up to Pillow's limit for all texts together (64 MiB), not for one (1 MiB): some are so
-    large, and we write them. That limit is a global too."""
+    large, and we write them."""
     if kind != "PNG":
-        yield
-        return
-    with _pillow_limit_lock:
-        before, PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
-        try:
-            yield
-        finally:
-            PngImagePlugin.MAX_TEXT_CHUNK = before
+        return nullcontext()
+    return _pillow_set(PngImagePlugin, "MAX_TEXT_CHUNK", PngImagePlugin.MAX_TEXT_MEMORY)
 
 
-@contextmanager
-def _pillow_limit_lifted(pixels: int) -> Iterator[None]:
+def _pillow_limit_lifted(pixels: int) -> AbstractContextManager[None]:
     """Lift Pillow's own limit while a photo above it is decoded; the caller has checked the size.
 
-    That limit is one variable for the whole process. Ordinary photos leave it alone; the few huge ones take turns,
-    and while one of them is decoded other users of Pillow in this process are without the limit."""
+    Ordinary photos leave it alone; while one of the few huge ones is decoded other users of Pillow in this process are
+    without the limit."""
     if pixels <= (Image.MAX_IMAGE_PIXELS or 0):
-        yield
-        return
+        return nullcontext()
+    return _pillow_set(Image, "MAX_IMAGE_PIXELS", None)
+
+
+@contextmanager
+def _pillow_set(module: ModuleType, name: str, value: int | None) -> Iterator[None]:
+    """One of Pillow's limits at another ``value`` for a while. They are variables of the whole process: photos that need
+    that take turns."""
     with _pillow_limit_lock:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        before = getattr(module, name)
+        setattr(module, name, value)
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS = before
+            setattr(module, name, before)
