@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from blindsr.interfaces import BlindSRError
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -25,6 +27,16 @@ def whole_file(path: Path) -> Iterator[Path]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """``content`` as the file ``path``. Raises BlindSRError when the folder or the disk refuses."""
+    try:
+        with whole_file(path) as part:
+            part.write_bytes(content)
+    except OSError as error:
+        cure = "free some space, or choose another folder"
+        raise BlindSRError(f"{path}: cannot be written ({error.strerror or error}); {cure}") from None
 
 
 def remove_parts(paths: Iterable[Path]) -> None:

@@ -83,7 +83,7 @@ def save(
         with whole_file(path) as part:
             part.write_bytes(safetensors.torch.save(tensors, metadata))
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror}); choose another place") from None
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error}); choose another place") from None
 
 
 def fingerprint(model: AlternatingSR) -> str:

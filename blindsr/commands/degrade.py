@@ -118,7 +118,7 @@ def _sheets(arguments: argparse.Namespace, degradation, batch) -> int:
     import numpy as np
 
     from blindsr import images
-    from blindsr.commands.outputs import write
+    from blindsr.atomic import write_whole
     from blindsr.commands.pictures import contact_sheet, to_8_bit
     from blindsr.degradation.shuffled import Shuffled
 
@@ -141,7 +141,7 @@ def _sheets(arguments: argparse.Namespace, degradation, batch) -> int:
             panels.append(to_8_bit(images.from_float(lr, np.uint8)))
         file = io.BytesIO()
         contact_sheet(panels, SHEET_COLUMNS).save(file, "PNG")
-        write(job.results[0], file.getvalue())
+        write_whole(job.results[0], file.getvalue())
         return lambda: f"{job.results[0]}: {SHEET_DRAWS} draws of one piece"
 
     batch.run(jobs, read, work)

@@ -39,11 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from blindsr.atomic import json_bytes, remove_parts
+    from blindsr.atomic import json_bytes, remove_parts, write_whole
     from blindsr.commands.batch import Batch, check_folder
     from blindsr.commands.manifest import Manifest
     from blindsr.commands.model import load_model
-    from blindsr.commands.outputs import mat_bytes, npy_bytes, result_line, write
+    from blindsr.commands.outputs import mat_bytes, npy_bytes, result_line
     from blindsr.commands.pictures import kernel_plot
 
     out: Path = arguments.out
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         def rest() -> str:
             for path, content in zip(job.results, contents):
-                write(path, content)
+                write_whole(path, content)
             manifest.note("done", job.source, job.results[0])
             return result_line(job.results[0], found)
 

@@ -1,4 +1,4 @@
-"""Result files that are not photos, written whole or not at all."""
+"""What commands print of a result, and kernels as the bytes of files."""
 
 from __future__ import annotations
 
@@ -8,24 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from blindsr.atomic import whole_file
-from blindsr.interfaces import BlindSRError
-
 if TYPE_CHECKING:
     from blindsr.inference.result import Restored
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name in its folder (made when missing), then rename it.
-
-    Raises BlindSRError when the folder or the disk refuses.
-    """
-    try:
-        with whole_file(path) as part:
-            part.write_bytes(content)
-    except OSError as error:
-        cure = "free some space, or choose another --out"
-        raise BlindSRError(f"{path}: cannot be written ({error.strerror or error}); {cure}") from None
 
 
 def result_line(path: Path, restored: Restored) -> str:

@@ -156,9 +156,9 @@ class RestoreTask:
 
     def work(self, job: Job, photo: images.Photo) -> Callable[[], str]:
         """Restore; the result is being written meanwhile. Answers what is left to do."""
-        from blindsr.atomic import json_bytes
+        from blindsr.atomic import json_bytes, write_whole
         from blindsr.commands.model import TileBar
-        from blindsr.commands.outputs import result_line, write
+        from blindsr.commands.outputs import result_line
         from blindsr.commands.pictures import Middle, before_and_after, kernel_sheet, png
         from blindsr.commands.sink import BandSink
 
@@ -196,12 +196,12 @@ class RestoreTask:
         def rest() -> str:
             sink.close()
             record = {"input": str(job.source), "output": str(job.results[0])}
-            write(job.results[1], json_bytes(record | restored.record()))
+            write_whole(job.results[1], json_bytes(record | restored.record()))
             if middle is not None:
                 picture = before_and_after(middle, restored.kernel, options.grid, restored.sigma)
-                write(job.results[2], png(picture))
+                write_whole(job.results[2], png(picture))
             if restored.field is not None:
-                write(job.results[-1], png(kernel_sheet(restored.field.kernels)))
+                write_whole(job.results[-1], png(kernel_sheet(restored.field.kernels)))
             self.manifest.note("done", job.source, job.results[0])
             return result_line(job.results[0], restored)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from blindsr import registry
 from blindsr.degradation.operation import Operation, Pair
-from blindsr.interfaces import Batch, BlindSRError, Degradation, Degraded
+from blindsr.interfaces import SCALES, Batch, BlindSRError, Degradation, Degraded
 from blindsr.limits import check_shares
 
 JITTER = 8  # low-resolution pixels: a patch must not always begin where a JPEG block does
@@ -30,12 +30,12 @@ class Step:
 
     op: Any = field(metadata={"parse": registry.parse_component("operation")})
     probability: float = 1.0
-    scales: tuple[int, ...] = (1, 2, 3, 4)
+    scales: tuple[int, ...] = SCALES
 
     def __post_init__(self) -> None:
         check_shares(probability=self.probability)
-        if not set(self.scales) <= {1, 2, 3, 4}:
-            raise ValueError(f"scales must be some of 1, 2, 3, 4, not {list(self.scales)}")
+        if not set(self.scales) <= set(SCALES):
+            raise ValueError(f"scales must be some of {', '.join(map(str, SCALES))}, not {list(self.scales)}")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 from blindsr import __version__, registry
 from blindsr.alternating import AlternatingSR
-from blindsr.atomic import append_line, json_bytes, read_lines, whole_file
+from blindsr.atomic import append_line, json_bytes, read_lines, write_whole
 from blindsr.evaluation.cases import CaseSpec, case_name
 from blindsr.evaluation.listing import list_specs
 from blindsr.evaluation.methods.base import Method, load_model, weights_fingerprint
@@ -206,8 +206,7 @@ class Benchmark:
             raise BlindSRError(f"{self.order.out}: holds benchmark {name}; choose another --out for {self.order.name}")
 
     def _write_protocol(self) -> None:
-        with whole_file(self.order.out / "protocol.json") as part:
-            part.write_bytes(json_bytes(self.about()))
+        write_whole(self.order.out / "protocol.json", json_bytes(self.about()))
 
     @cached_property
     def kernels(self) -> dict[int, dict[str, list[list[float]]]]:

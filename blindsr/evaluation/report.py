@@ -13,7 +13,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from blindsr.atomic import whole_file
+from blindsr.atomic import write_whole
 from blindsr.evaluation.cases import case_name
 from blindsr.evaluation.report_pictures import collect
 from blindsr.evaluation.report_tables import Metric, find_metrics, safe, section, title
@@ -60,8 +60,7 @@ def write_report(
         or "<p>No results yet.</p>",
         viewer=_viewer(pictures, metrics, methods) if pictures["entries"] else "",
     )
-    with whole_file(out / "report.html") as part:
-        part.write_bytes(page.encode(errors="backslashreplace"))  # of a name that is not UTF-8
+    write_whole(out / "report.html", page.encode(errors="backslashreplace"))  # of a name that is not UTF-8
     return out / "report.html"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from blindsr.atomic import json_bytes, whole_file
+from blindsr.atomic import json_bytes, write_whole
 from blindsr.evaluation.figures import figure
 from blindsr.evaluation.table import Row, Table
 from blindsr.evaluation.trust import Trust
@@ -26,8 +26,7 @@ def write_tables(
     whole = {"name": title, "tables": [asdict(t) for t in tables], "trust": {m: asdict(t) for m, t in trusts.items()}}
     contents = {name: text.encode(errors="backslashreplace") for name, text in texts.items()}  # names may be no UTF-8
     for name, content in (contents | {"table.json": json_bytes(_finite(whole))}).items():
-        with whole_file(out / name) as part:
-            part.write_bytes(content)
+        write_whole(out / name, content)
     return said
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from blindsr import images
-from blindsr.atomic import json_bytes, whole_file
+from blindsr.atomic import json_bytes, write_whole
 from blindsr.inference.varying import KernelField
 from blindsr.interfaces import BlindSRError, Grid
 from blindsr.kernels.distance import kernel_risk
@@ -159,15 +159,7 @@ class Restored:
         if beside.exists() and not overwrite:
             raise BlindSRError(f"{beside}: exists already; choose another name or allow it with --overwrite")
         images.write(path, self.photo, overwrite=overwrite)
-        _write_json(beside, self.record())
+        write_whole(beside, json_bytes(self.record()))
 
 
 _HOW = {"given": "given", "estimated": "estimated", "classical": "estimated by wavelets"}
-
-
-def _write_json(path: Path, record: dict[str, Any]) -> None:
-    try:
-        with whole_file(path) as part:
-            part.write_bytes(json_bytes(record))
-    except OSError as error:
-        raise BlindSRError(f"{path}: cannot be written ({error.strerror}); choose another folder") from None

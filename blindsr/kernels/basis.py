@@ -141,7 +141,7 @@ class KernelBasis(nn.Module):
             with whole_file(path) as part, open(part, "wb") as file:
                 np.savez_compressed(file, record=np.array(json.dumps(dict(record or {}))), **arrays)
         except OSError as error:
-            raise BlindSRError(f"{path}: cannot write the basis ({error.strerror}); choose another place") from None
+            raise BlindSRError(f"{path}: cannot write the basis ({error.strerror or error}); choose another place") from None
 
     @classmethod
     def load(cls, path: str | Path) -> KernelBasis:

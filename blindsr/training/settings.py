@@ -9,6 +9,7 @@ import numpy as np
 
 from blindsr import registry
 from blindsr.alternating import AlternatingConfig
+from blindsr.interfaces import SCALES
 from blindsr.limits import check_least, check_shares
 from blindsr.training.adversarial import AdversarialConfig
 from blindsr.training.watch import WatchConfig
@@ -33,7 +34,7 @@ class DataConfig:
     exclude: tuple[str, ...] = ()
     validation: int = 10
     validation_patch: int = 192
-    scales: tuple[int, ...] = (1, 2, 3, 4)
+    scales: tuple[int, ...] = SCALES
     batch: int = 16
     patch: int = 72
     patch_lr: int = 10_000
@@ -44,8 +45,8 @@ class DataConfig:
     resident: bool = False
 
     def __post_init__(self) -> None:
-        if not self.scales or not set(self.scales) <= {1, 2, 3, 4}:
-            raise ValueError("scales must be some of 1, 2, 3, 4")
+        if not self.scales or not set(self.scales) <= set(SCALES):
+            raise ValueError(f"scales must be some of {', '.join(map(str, SCALES))}")
         if self.validation < 1 or self.validation_patch < 32:
             raise ValueError("validation must be at least 1 and validation_patch at least 32")
         if self.batch < 1 or self.patch < 16 or self.patch_lr < 4:
