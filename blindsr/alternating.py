@@ -182,17 +182,21 @@ class AlternatingSR(nn.Module):
         return [range(a, b) for a, b in zip(bounds, bounds[1:])]
 
     def first_estimate(self, y: Tensor, scale: int) -> Estimate:
-        """The estimate before any restoration: the initial estimator's, or a Dirac without noise."""
+        """The estimate before any restoration: the initial estimator's, or a Dirac, without noise unless colours are asked."""
         if not self.restorer.uses_kernel:
             raise BlindSRError("this model restores without a kernel and finds none; choose another, such as tiny")
         if not self.blind:
             raise BlindSRError("this model is non-blind: give the kernel and sigma")
         if self.initial is not None:
-            found = self._complete(self.initial(None, y, scale))
-            return replace(found, sigma=estimate_noise(y, found.sigma)) if self._asks_colours else found
-        dirac = y.new_zeros(len(y), 1, self.basis.size, self.basis.size)
-        dirac[..., self.basis.size // 2, self.basis.size // 2] = 1
-        return self._complete(Estimate(None, y.new_zeros(len(y)), dirac, y.new_ones(len(y))))
+            found = self.initial(None, y, scale)
+            otherwise = found.sigma  # where colours say nothing
+        else:
+            dirac = y.new_zeros(len(y), 1, self.basis.size, self.basis.size)
+            dirac[..., self.basis.size // 2, self.basis.size // 2] = 1
+            found, otherwise = Estimate(None, y.new_zeros(len(y)), dirac, y.new_ones(len(y))), None
+        if self._asks_colours:
+            found = replace(found, sigma=estimate_noise(y, otherwise))
+        return self._complete(found)
 
     def correct(self, x: Tensor, y: Tensor, scale: int, estimate: Estimate, shift: float = 0.0) -> Estimate:
         """One turn of the estimator: look at ``x`` and ``y`` and correct the estimate."""
@@ -207,7 +211,7 @@ class AlternatingSR(nn.Module):
     @property
     def _asks_colours(self) -> bool:
         """Not in training, where the estimators learn the noise level themselves: they are asked where colours say nothing."""
-        return self.config.noise == "colours" and self.initial is not None and not self.training
+        return self.config.noise == "colours" and not self.training
 
     def _complete(self, estimate: Estimate) -> Estimate:
         """The estimate with both its code and its kernel."""

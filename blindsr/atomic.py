@@ -13,13 +13,17 @@ from typing import Any
 from blindsr.interfaces import BlindSRError
 
 
+def _stem(path: Path) -> str:
+    """The name of a file, as far as a longer one has room for it: it may have 255 bytes."""
+    return os.fsencode(path.name)[:230].decode(errors="ignore")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; it takes the name ``path`` when the block ends well, and is
     removed when it does not. A missing folder is made. OSError passes through: the caller knows the cure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = os.fsencode(path.name)[:230].decode(errors="ignore")  # of the 255 bytes that a name may have
-    part = path.with_name(f".{name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{_stem(path)}.{secrets.token_hex(4)}.part")
     try:
         yield part
         with part.open("rb+") as file:  # else a power cut can leave a whole name with no bytes behind it
@@ -43,7 +47,7 @@ def remove_parts(paths: Iterable[Path]) -> None:
     """Remove what processes that were killed have left of writing ``paths``. Nobody else may be writing them."""
     names: dict[Path, set[str]] = {}
     for path in paths:
-        names.setdefault(path.parent, set()).add(path.name)
+        names.setdefault(path.parent, set()).add(_stem(path))
     for folder, wanted in names.items():
         for part in folder.glob(".*.part"):
             if part.name[1:].rsplit(".", 2)[0] in wanted:

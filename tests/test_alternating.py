@@ -8,6 +8,7 @@ import torch
 
 from blindsr.alternating import AlternatingConfig, AlternatingSR, most_textured
 from blindsr.estimators.dan import DANConfig
+from blindsr.estimators.noise import estimate_noise
 from blindsr.estimators.spectral import SpectralConfig
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.basis import KernelBasis
@@ -245,3 +246,11 @@ def test_the_noise_that_colours_show(y):
     assert torch.equal(found[0].sigma, found[1].sigma)
     assert torch.equal(asked(y, 2, found[0].kernel).sigma, found[0].sigma)
     assert torch.equal(asked.train().first_estimate(y, 2).sigma, learned.train().first_estimate(y, 2).sigma)
+
+
+def test_colours_show_the_noise_of_a_start_from_a_dirac(y):
+    options = dict(initial=None, estimator=DANConfig(code=4, size=9, channels=16, blocks=1, hidden=8, corrects=False))
+    model = make(**options, noise="colours").eval()
+    assert all(torch.equal(i.sigma, estimate_noise(y)) and i.sigma.min() > 0.2 for i in model(y, 2).iterates)
+    assert all(not i.sigma.any() for i in make(**options).eval()(y, 2).iterates)
+    assert not model.train().first_estimate(y, 2).sigma.any()
