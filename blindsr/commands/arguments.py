@@ -89,7 +89,10 @@ def add_photo_options(parser: argparse.ArgumentParser, model: str) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace results of other settings, or of anyone else")
     machine = parser.add_argument_group("machine")
     machine.add_argument(
-        "--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of the networks (default: auto)"
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="of the networks (default: auto, bf16 for enlarged photos of 8 bits where the hardware has it, else fp32)",
     )
     machine.add_argument(
         "--compile", action="store_true", help="compile the prior: worth its half minute for many or large photos"

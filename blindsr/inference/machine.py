@@ -51,8 +51,8 @@ def has_native_bf16(device: torch.device) -> bool:
     return "amx_bf16" in words or "avx512_bf16" in words
 
 
-def resolve_precision(precision: Precision, device: torch.device, bits: int) -> Literal["fp32", "bf16"]:
-    """``auto`` is bf16 where the device has it and the photo has 8 bits: bf16 itself holds no more than 8.
+def resolve_precision(precision: Precision, device: torch.device, exact: bool = False) -> Literal["fp32", "bf16"]:
+    """``auto`` is bf16 where the device has it, but where the answer is to be ``exact``: bf16 itself holds 8 bits.
 
     Raises BlindSRError for another word.
     """
@@ -60,7 +60,7 @@ def resolve_precision(precision: Precision, device: torch.device, bits: int) -> 
         raise BlindSRError(f"precision {precision!r} is not known; use one of {', '.join(get_args(Precision))}")
     if precision != "auto":
         return precision
-    return "bf16" if bits == 8 and has_native_bf16(device) else "fp32"
+    return "bf16" if not exact and has_native_bf16(device) else "fp32"
 
 
 def keep_freed_memory(device: torch.device) -> bool:

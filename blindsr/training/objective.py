@@ -50,7 +50,7 @@ class Objective(nn.Module):
 
 def autocast(precision: Precision, device: torch.device):
     """The precision of the networks; FFTs and the data step stay in float32 by themselves."""
-    low = resolve_precision(precision, device, bits=8) == "bf16"
+    low = resolve_precision(precision, device) == "bf16"
     return torch.autocast(device.type, torch.bfloat16) if low else nullcontext()
 
 

@@ -77,7 +77,7 @@ class Trainer:
         let_rest(self.model, config.rest)
         self.model.to(self.processes.device)
         device = self.processes.device
-        if device.type == "cuda" or resolve_precision(config.precision, device, bits=8) == "fp32":
+        if device.type == "cuda" or resolve_precision(config.precision, device) == "fp32":
             # What tensor cores work on; on a CPU in float32 a step takes 0.7 of the time (in bf16 not measured).
             self.model.restorer.to(memory_format=torch.channels_last)
         keep_freed_memory(device)  # another sixth

@@ -252,6 +252,16 @@ def test_half_precision_is_near(small_model: Path, blind: BlindSR, pixels: np.nd
     assert 0 < difference.mean() < 1.5
 
 
+def test_half_precision_is_for_enlarged_photos_of_8_bits(small_model: Path, pixels: np.ndarray, monkeypatch) -> None:
+    monkeypatch.setattr(machine, "has_native_bf16", lambda device: True)
+    model = BlindSR.from_pretrained(small_model, device="cpu")
+
+    def used(photo: np.ndarray, scale: int) -> str:
+        return model.restore(photo, scale, "gaussian:1.0", 0.01).precision
+
+    assert [used(pixels, 2), used(pixels, 1), used(pixels.astype(np.uint16) * 257, 2)] == ["bf16", "fp32", "fp32"]
+
+
 # -- tiles -----------------------------------------------------------------------------------------------
 
 

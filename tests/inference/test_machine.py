@@ -16,14 +16,14 @@ CPU = torch.device("cpu")
 
 def test_precision(monkeypatch) -> None:
     monkeypatch.setattr(machine, "has_native_bf16", lambda device: True)
-    assert machine.resolve_precision("auto", CPU, 8) == "bf16"
-    assert machine.resolve_precision("auto", CPU, 16) == "fp32"  # bf16 would leave 8 of the 16 bits
-    assert machine.resolve_precision("bf16", CPU, 16) == "bf16"
-    assert machine.resolve_precision("fp32", CPU, 8) == "fp32"
+    assert machine.resolve_precision("auto", CPU) == "bf16"
+    assert machine.resolve_precision("auto", CPU, exact=True) == "fp32"
+    assert machine.resolve_precision("bf16", CPU, exact=True) == "bf16"
+    assert machine.resolve_precision("fp32", CPU) == "fp32"
     monkeypatch.setattr(machine, "has_native_bf16", lambda device: False)
-    assert machine.resolve_precision("auto", CPU, 8) == "fp32"
+    assert machine.resolve_precision("auto", CPU) == "fp32"
     with pytest.raises(BlindSRError, match="precision 'fp16' is not known; use one of auto, fp32, bf16"):
-        machine.resolve_precision("fp16", CPU, 8)
+        machine.resolve_precision("fp16", CPU)
 
 
 def test_devices(monkeypatch) -> None:
