@@ -7,9 +7,20 @@ from dataclasses import fields, replace
 import torch
 from torch import Tensor, nn
 
-from blindsr.interfaces import Batch
+from blindsr.alternating import AlternatingSR
+from blindsr.interfaces import Batch, BlindSRError
+from blindsr.training.distributed import Processes
 
 WARM = 3  # steps before recording: libraries choose their algorithms and make their plans in the first
+
+
+def check_recordable(model: AlternatingSR, processes: Processes, adversarial: bool) -> None:
+    """Recorded steps are for a GPU, one process, and a restorer that learns alone: there, values decide nothing. Raises
+    BlindSRError for anything else."""
+    if processes.device.type != "cuda" or processes.world > 1:
+        raise BlindSRError("graphs want a CUDA device and a single process; leave graphs out")
+    if model.finds_kernel or adversarial or not model.restorer.uses_kernel:
+        raise BlindSRError("graphs are for a non-blind restorer that learns alone; leave graphs out")
 
 
 class Recorded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -127,6 +128,17 @@ class ScheduleConfig:
         check_least(1, iterations=self.iterations)
         check_least(0, minutes=self.minutes, warmup=self.warmup)
         check_shares(final=self.final)
+
+    def progress(self, step: int, seconds: float) -> float:
+        """How much of the run is done, 0 to 1, after so many steps, and seconds of work."""
+        return seconds / (60 * self.minutes) if self.minutes else step / self.iterations
+
+    def factor(self, progress: float, step: int) -> float:
+        """What the learning rate is multiplied by, at ``progress`` of the run."""
+        warm = min(1.0, (step + 1) / max(1, self.warmup))
+        if self.kind == "step":
+            return warm * 0.5 ** sum(progress >= m for m in self.milestones)
+        return warm * (self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
 
 
 @dataclass(frozen=True)

@@ -26,20 +26,12 @@ from blindsr.training.distributed import Processes
 from blindsr.training.examine import Examiner
 from blindsr.training.log import Log
 from blindsr.training.objective import Objective, check_sizes
-from blindsr.training.recorded import Recorded
+from blindsr.training.recorded import Recorded, check_recordable
 from blindsr.training.resident import ResidentSource
-from blindsr.training.settings import PARTS, ScheduleConfig, TrainConfig
+from blindsr.training.settings import PARTS, TrainConfig
 from blindsr.training.start import let_rest, start_from
 from blindsr.training.state import clear, keep, load_state, save_state
 from blindsr.training.watch import Watch, comparable
-
-
-def learning_rate_factor(schedule: ScheduleConfig, progress: float, step: int) -> float:
-    """What the learning rate is multiplied by, at ``progress`` in [0, 1] of the run."""
-    warm = min(1.0, (step + 1) / max(1, schedule.warmup))
-    if schedule.kind == "step":
-        return warm * 0.5 ** sum(progress >= m for m in schedule.milestones)
-    return warm * (schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))))
 
 
 def tell(line: str) -> None:
@@ -90,7 +82,7 @@ class Trainer:
             self.adversary = Adversary(config.adversarial, config.precision, o.clip, self.processes)
             self.adversary.check_size(min(config.data.side(s) for s in config.data.scales))
         if config.graphs:
-            self._check_graphs()
+            check_recordable(self.model, self.processes, self.adversary is not None)
         self.step, self.elapsed, self.skipped, self.validated, self.saved = 0, 0.0, 0, 0, -1
         self.watch, self.retreats = Watch(config.watch), 0
         if self.processes.leads:
@@ -109,18 +101,11 @@ class Trainer:
             if self.log and not resume:
                 self.log.write(step=self.step, remark=self.adversary.remark)
 
-    def _check_graphs(self) -> None:
-        """Recorded steps are for a GPU, one process, and a restorer that learns alone: there, values decide nothing."""
-        if self.processes.device.type != "cuda" or self.processes.world > 1:
-            raise BlindSRError("graphs want a CUDA device and a single process; leave graphs out")
-        if self.model.finds_kernel or self.adversary or not self.model.restorer.uses_kernel:
-            raise BlindSRError("graphs are for a non-blind restorer that learns alone; leave graphs out")
-
     # -- one step ----------------------------------------------------------------------------------
 
     def train_step(self, batch: Batch | None = None) -> dict[str, float]:
         """Draw, forward, backward, update; a step that is not finite changes nothing and is counted."""
-        factor = learning_rate_factor(self.config.schedule, self.progress, self.step)
+        factor = self.config.schedule.factor(self.progress, self.step)
         factor *= self.config.watch.slower**self.retreats
         for group in self.optimizer.param_groups:
             group["lr"] = factor * self.config.optimizer.learning_rate
@@ -160,10 +145,7 @@ class Trainer:
     @property
     def progress(self) -> float:
         """How much of the run is done, 0 to 1."""
-        schedule = self.config.schedule
-        if schedule.minutes:
-            return self.elapsed / (60 * schedule.minutes)
-        return self.step / schedule.iterations
+        return self.config.schedule.progress(self.step, self.elapsed)
 
     def run(self) -> None:
         """Train to the end of the schedule. SIGINT and SIGTERM save, say so and raise KeyboardInterrupt."""

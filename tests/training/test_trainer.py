@@ -21,7 +21,7 @@ from blindsr.training.check import check
 from blindsr.training.objective import golden_draw
 from blindsr.training.settings import ScheduleConfig
 from blindsr.training.state import load_state
-from blindsr.training.trainer import Trainer, learning_rate_factor
+from blindsr.training.trainer import Trainer
 
 SHIPPED = sorted(p.stem for p in (Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"))
 
@@ -99,7 +99,7 @@ def test_a_loss_that_blows_up_sends_the_run_back(photos, tmp_path, toy, monkeypa
     losses = {e["step"]: e["loss"] for e in events if "loss" in e}
     assert losses[9] > 2 * losses[8] > losses[14]
     rates = {e["step"]: e["learning_rate"] for e in events if "loss" in e}
-    expected = learning_rate_factor(trainer.config.schedule, 13 / 14, 13) * trainer.config.optimizer.learning_rate
+    expected = trainer.config.schedule.factor(13 / 14, 13) * trainer.config.optimizer.learning_rate
     assert rates[14] == pytest.approx(expected / 2)
     again = Trainer(toy(photos, "usrnet_tiny", *watched), tmp_path)
     assert again.retreats == 1 and again.step == 14
@@ -310,11 +310,11 @@ def test_a_state_of_another_model_is_refused(photos, tmp_path, toy):
 
 def test_learning_rates():
     cosine = ScheduleConfig(warmup=10, final=0.1)
-    assert learning_rate_factor(cosine, 0, 0) == pytest.approx(0.1)
-    assert learning_rate_factor(cosine, 0.5, 100) == pytest.approx(0.55)
-    assert learning_rate_factor(cosine, 1, 100) == pytest.approx(0.1)
+    assert cosine.factor(0, 0) == pytest.approx(0.1)
+    assert cosine.factor(0.5, 100) == pytest.approx(0.55)
+    assert cosine.factor(1, 100) == pytest.approx(0.1)
     step = ScheduleConfig(kind="step", warmup=0, milestones=(0.5, 0.8))
-    assert [learning_rate_factor(step, p, 9) for p in (0.4, 0.6, 0.9)] == [1, 0.5, 0.25]
+    assert [step.factor(p, 9) for p in (0.4, 0.6, 0.9)] == [1, 0.5, 0.25]
 
 
 def test_shares_hold_over_short_stretches():
