@@ -7,6 +7,7 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,14 @@ def pair_name(source: Path, draw: int, draws: int) -> str:
     return source.stem if draws == 1 else f"{source.stem}_{draw:04d}"
 
 
+def content(source: Path) -> str | None:
+    """Eight hexadecimal digits of what a file holds; None where it cannot be read, which reading it as a photo says better."""
+    try:
+        return f"{zlib.crc32(source.read_bytes()):08x}"
+    except OSError:
+        return None
+
+
 def rng_of(settings: PairSettings, source: Path, draw: int) -> np.random.Generator:
     """The generator of one pair: it depends on the seed, the photo's name and the draw, and on nothing else."""
     return np.random.default_rng((settings.seed, zlib.crc32(os.fsencode(source.name)), draw))
@@ -67,7 +76,7 @@ class PairWriter:
         self.max_pixels = max_pixels
 
     def line(self, source: Path, draw: int) -> dict[str, Any]:
-        """What the manifest says of a pair, but for the record."""
+        """What the manifest says of a pair, but for the content of its photo and the record."""
         name = pair_name(source, draw, self.draws) + ".png"
         return {"lr": f"lr/{name}", "hr": f"hr/{name}", "source": str(source), "draw": draw, "grid": "centre"} | asdict(
             self.settings
@@ -75,7 +84,7 @@ class PairWriter:
 
     def missing(self, sources: Sequence[Path], done: Sequence[Mapping[str, Any]]) -> list[Task]:
         """The work that ``done``, the lines of a manifest, leaves. A pair counts as done when both of its files are
-        there. Raises BlindSRError where the manifest tells of other settings: its pairs would be mixed with these; where
+        there, and its record, where that is wanted. Raises BlindSRError where the manifest tells of other settings: its pairs would be mixed with these; where
         there is none, and a file in the place of a pair; and where a photo lies among the pairs: one of them might take
         its place."""
         foreign = not (self.out / MANIFEST).exists()
@@ -85,32 +94,33 @@ class PairWriter:
         for source in sources:
             if os.path.dirname(os.path.realpath(source)) in among:
                 raise BlindSRError(f"{source}: pairs would be written into the folder of this photo; choose another --out")
-            left = []
+            holds, left = cache(content), []
             for draw in range(self.draws):
                 wanted = self.line(source, draw)
                 found = known.get(wanted["lr"])
-                if found and not same(found, wanted):
+                if found and not same(found, wanted, holds(source)):
                     raise BlindSRError(
                         f"{self.out}: holds pairs of other photos or settings ({wanted['lr']}); choose another --out"
                     )
                 if foreign and (taken := [part for part in ("lr", "hr") if (self.out / wanted[part]).exists()]):
                     file = self.out / wanted[taken[0]]
                     raise BlindSRError(f"{file}: exists, and no {MANIFEST} tells of it; choose another --out")
-                if not (found and all((self.out / found[part]).exists() for part in ("lr", "hr"))):
+                told = found and ("record" in found or not self.record)
+                if not (told and all((self.out / found[part]).exists() for part in ("lr", "hr"))):
                     left.append(draw)
             tasks += [Task(source, tuple(left[i : i + CHUNK])) for i in range(0, len(left), CHUNK)]
         return tasks
 
     def work(self, task: Task) -> list[dict[str, Any]]:
         """Make the pairs of a task; the lines for the manifest."""
+        photo = content(task.source)
         hr = images.to_float(images.read(task.source, max_pixels=self.max_pixels).pixels)
         shuffled, lines = Shuffled(self.config), []
         for draw in task.draws:
             made = shuffled(hr, self.settings.scale, rng_of(self.settings, task.source, draw), self.settings.patch)
-            line = self.line(task.source, draw)
+            line = self.line(task.source, draw) | {"photo": photo}
             for part, pixels in (("hr", made.hr), ("lr", made.lr)):
-                photo = images.Photo(images.from_float(pixels, np.uint8))
-                images.write(self.out / line[part], photo, overwrite=True)
+                images.write(self.out / line[part], images.Photo(images.from_float(pixels, np.uint8)), overwrite=True)
             lines.append(line | ({"record": made.record} if self.record else {}))
         return lines
 
@@ -137,7 +147,9 @@ class PairWriter:
             yield task, [] if error else done.result(), error
 
 
-def same(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether two lines of a manifest tell of one pair; the folder of the photo may have moved."""
+def same(found: Mapping[str, Any], wanted: Mapping[str, Any], holds: str | None) -> bool:
+    """Whether two lines of a manifest tell of one pair, whose photo now ``holds`` this (None: it cannot be read). The folder
+    of the photo may have moved, and lines of earlier versions do not tell what it held."""
     names = [Path(line.get("source", "")).name for line in (found, wanted)]
-    return names[0] == names[1] and all(found.get(k) == v for k, v in wanted.items() if k != "source")
+    alike = names[0] == names[1] and all(found.get(k) == v for k, v in wanted.items() if k != "source")
+    return alike and (holds is None or found.get("photo", holds) == holds)

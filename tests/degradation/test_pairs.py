@@ -50,6 +50,28 @@ def test_the_same_whoever_makes_them(photos, tmp_path, capsys):
     assert contents(tmp_path / "one") == whole
 
 
+def test_another_photo_of_the_same_name_is_not_passed_over(photos, tmp_path, capsys):
+    assert degrade(photos, tmp_path / "pairs", "--jobs", "1") == 0
+    before = contents(tmp_path / "pairs")
+    photos.rename(tmp_path / "moved")
+    assert degrade(tmp_path / "moved", tmp_path / "pairs", "--jobs", "1") == 0  # the photos are the same
+    Image.effect_noise((60, 60), 50).save(tmp_path / "moved" / "0.png")
+    assert degrade(tmp_path / "moved", tmp_path / "pairs", "--jobs", "1") == 2
+    assert "holds pairs of other photos or settings (lr/0_0000.png); choose another --out" in capsys.readouterr().err
+    assert contents(tmp_path / "pairs") == before
+
+
+def test_a_record_may_be_wanted_later(photos, tmp_path, capsys):
+    assert degrade(photos, tmp_path / "pairs", "--jobs", "1") == 0
+    before = contents(tmp_path / "pairs")
+    capsys.readouterr()
+    assert degrade(photos, tmp_path / "pairs", "--jobs", "1", "--record") == 0
+    assert "6 pairs made" in capsys.readouterr().out and contents(tmp_path / "pairs") == before
+    assert degrade(photos, tmp_path / "pairs", "--jobs", "1", "--record") == 0
+    assert "0 pairs made, 6 were there already" in capsys.readouterr().out
+    assert len([line for line in read_lines(tmp_path / "pairs" / "manifest.jsonl") if "record" in line]) == 6
+
+
 def test_the_manifest_replays_every_pair(photos, tmp_path):
     out = tmp_path / "pairs"
     assert degrade(photos, out, "--record", "--jobs", "1") == 0
