@@ -55,7 +55,7 @@ class FakeModel:
     def check_blind(self, cure: str) -> None:
         pass
 
-    def check_serves(self, scale: int, kernel: str | None, sigma: float | None) -> None:
+    def check_serves(self, scale: int, kernel: str | None, sigma: float | None, grid: str) -> None:
         pass
 
     def refines(self, kernel: str | None, refine: bool | None) -> bool:

@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--format",
         choices=("png", "tif"),
         default="png",
-        help="of the results: png (default), or tif, tiled (BigTIFF beyond 4 GB)",
+        help="of the results: png (default), or tif, tiled (BigTIFF beyond 4 GB); a folder holds those of one format",
     )
     parser.add_argument(
         "--boundary",
@@ -110,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.kernel is not None:
             parse_kernel(arguments.kernel, scale)  # an unusable kernel is one error, not one for every photo
         loaded = load_model(arguments)
-        loaded.check_serves(scale, arguments.kernel, arguments.sigma)
+        loaded.check_serves(scale, arguments.kernel, arguments.sigma, arguments.grid)
         if arguments.kernel is None:
             loaded.check_blind("give a --kernel (gaussian:1.6, bicubic, or a file)")
         for option in ("per_tile", "refine"):

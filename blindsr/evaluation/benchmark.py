@@ -90,9 +90,9 @@ class Benchmark:
         if not self.protocol.centre_kernels:
             del rules["centre_kernels"]  # there are cells from before this option
         if self.protocol.given or self.protocol.boundary != "wrap":
-            # Earlier versions padded by reflection alone, took some of what they made up for evidence, or left more of the
-            # photo out of it than need be.
-            rules["surroundings"] = "fitting, no evidence, even"
+            # Earlier versions padded by reflection alone, took some of what they made up for evidence, left more of the photo
+            # out of it than need be, or told the surroundings all of the noise.
+            rules["surroundings"] = "fitting, no evidence, even, a sixth of the noise, without the mean"
         methods = {}
         for method in self.methods:
             weights = weights_fingerprint(order.model) if method.needs_model else ""
@@ -133,7 +133,8 @@ class Benchmark:
 
     def _finished(self) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
         """(fingerprint, method) of every line in the folder, and of the lines whose pictures still lie there: a later
-        line of the same case and row, made by other weights or options, has put its own in their place."""
+        line of the same case and row, made by other weights or options, has put its own in their place, or they were
+        removed."""
         finished, last = set(), {}
         for path in self._files():
             for line in read_lines(path):
@@ -141,7 +142,8 @@ class Benchmark:
                 cell = line["fingerprint"], line["method"]
                 finished.add(cell)
                 last[path, case, line["method"]] = cell
-        return finished, set(last.values())
+        pictures = self.order.out / "pictures"
+        return finished, {c for (_, case, row), c in last.items() if (pictures / case / f"{file_name(row)}.png").exists()}
 
     def _files(self) -> list[Path]:
         return sorted(self.order.out.glob("cells*.jsonl"))

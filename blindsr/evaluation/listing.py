@@ -148,7 +148,8 @@ def _named(entries: Sequence[str], data: Path) -> list[tuple[str, str]]:
         if Path(file).suffix.lower() not in SUFFIXES:
             named.append((re.sub(r"[^\w.]+", "-", entry), entry))  # it serves in names of files
             continue
-        paths = sorted(data.glob(file)) if "*" in file else [data / file]
+        folder = data / Path(file).parent  # which may be an absolute one
+        paths = sorted(folder.glob(Path(file).name)) if "*" in file else [data / file]
         if not paths:
             raise BlindSRError(f"{data / file}: no kernel file of that name; check --data")
         first, _, last = numbers.partition("-")

@@ -30,7 +30,8 @@ def shifted_psnr(x: Tensor, reference: Tensor, reach: int, border: int = 0) -> T
     reach = min(reach, (min(size) - 2 * border - 1) // 4)
     near = crossed(x, reference, size).sum((0, 1)).roll((reach, reach), (-2, -1))[: 2 * reach + 1, : 2 * reach + 1]
     down, right = (i - reach for i in divmod(int(near.argmax()), 2 * reach + 1))
-    return psnr(x.roll((down, right), (-2, -1)), reference, border + max(abs(down), abs(right)))
+    shifted = psnr(x.roll((down, right), (-2, -1)), reference, border + max(abs(down), abs(right)))
+    return torch.maximum(shifted, psnr(x, reference, border))  # the border may have had another say
 
 
 def ssim(x: Tensor, reference: Tensor, border: int = 0) -> Tensor:

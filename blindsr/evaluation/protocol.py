@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from blindsr import config
 from blindsr.interfaces import SCALES, BlindSRError, Grid
+from blindsr.limits import check_least, check_odd, check_rising
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,9 @@ class Gaussians:
     count: int
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ValueError("count must be at least 1")
+        check_least(1, count=self.count)
+        check_odd(size=self.size)
+        check_rising(1e-3, widths=self.widths)
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,11 @@ class Protocol:
     def __post_init__(self) -> None:
         if not self.sets or not self.settings:
             raise ValueError("needs at least one of sets and one of settings")
+        if not self.metrics:
+            raise ValueError("metrics: name one at least, such as psnr")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed is a whole number from 0 to {2**32 - 1}, not {self.seed}")
+        check_least(0, pictures=self.pictures)
         if len({s.name for s in self.sets}) < len(self.sets) or len({s.scale for s in self.settings}) < len(
             self.settings
         ):

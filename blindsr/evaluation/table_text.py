@@ -91,12 +91,13 @@ def as_csv(tables: Iterable[Table]) -> str:
     for table in tables:
         for row in table.rows:
             place = [table.scale, table.sigma_255, row.method, int(row.published)]
-            photos = "" if row.published else sum(table.photos.values())
+            total = "" if row.published else sum(table.photos.values())
+            of_sets = {} if row.published else table.photos  # where columns are sets, those of each
             for metric, values in row.values.items():
                 for column, value in values.items():
-                    writer.writerow([*place, metric, column, round(value, 5), photos])
+                    writer.writerow([*place, metric, column, round(value, 5), of_sets.get(column, total)])
             if "psnr" in row.below:
-                writer.writerow([*place, "loss_against_oracle", "all", round(row.below["psnr"], 5), photos])
+                writer.writerow([*place, "loss_against_oracle", "all", round(row.below["psnr"], 5), total])
     return text.getvalue()
 
 

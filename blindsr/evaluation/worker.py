@@ -23,7 +23,7 @@ from blindsr.evaluation.order import Order
 from blindsr.evaluation.scores import as_uint8, score
 from blindsr.inference.machine import choose_device, keep_freed_memory
 from blindsr.kernels.files import gray_levels
-from blindsr.workers import spread
+from blindsr.workers import interrupts_held, spread
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,15 @@ def file_name(row: str) -> str:
 
 
 def run_tasks(order: Order, tasks: Sequence[Task], jobs: int) -> Iterator[tuple[Task, list[dict[str, Any]]]]:
-    """Every task with its lines, as they are done: here (``jobs`` 1), in order, or in so many processes."""
+    """Every task with its lines, as they are done: here (``jobs`` 1), in order, or in so many processes. Ctrl-C waits for
+    what is under way; a second one does not."""
     if jobs <= 1:
         worker = Worker(order)
-        with _one_thread():
+        with _one_thread(), interrupts_held() as interrupts:
             for task in tasks:
                 yield task, worker(task)
+                if interrupts:
+                    raise KeyboardInterrupt
         return
     for task, done in spread(_work, tasks, jobs, _start, (order,)):
         yield task, done.result()

@@ -69,7 +69,11 @@ def open_with_pillow(kind: str, stream: IO[bytes]) -> Image.Image:
     width, height = webp_size(header) if kind == "WebP" else (0, 0)
     stream.seek(0)
     with _pillow_limit_lifted(width * height), _large_profiles_let_in(kind):
-        return _PLUGINS[kind](stream)
+        image = _PLUGINS[kind](stream)
+    key = image.info.get("transparency")
+    if kind == "PNG" and image.mode == "L" and isinstance(key, int):  # Pillow spreads 2 and 4 bits over 8, but not this level
+        image.info["transparency"] = key * (255 // (2 ** min(header[24], 8) - 1))
+    return image
 
 
 def load(image: Image.Image) -> None:

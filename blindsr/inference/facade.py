@@ -88,8 +88,10 @@ class BlindSR:
         if not self.model.finds_kernel:
             raise BlindSRError(f"model {self.name} restores without a kernel and finds none: {cure}")
 
-    def check_serves(self, scale: int, kernel: object = None, sigma: float | None = None) -> None:
-        """Raise BlindSRError for a scale that the model has not, and for a kernel or σ that it would not use."""
+    def check_serves(
+        self, scale: int, kernel: object = None, sigma: float | None = None, grid: Grid = "centre"
+    ) -> None:
+        """Raise BlindSRError for a scale that the model has not, and for a kernel, σ or grid that it would not use."""
         restorer = self.model.restorer
         if scale not in restorer.scales:
             own = " or ".join(map(str, restorer.scales))
@@ -98,6 +100,8 @@ class BlindSR:
             raise BlindSRError(f"model {self.name} restores without a kernel; leave --kernel out")
         if not restorer.uses_kernel and sigma is not None:
             raise BlindSRError(f"model {self.name} restores without a noise level; leave --sigma out")
+        if not restorer.uses_kernel and grid != "centre":
+            raise BlindSRError(f"model {self.name} has the grid of its training; leave --grid out")
 
     def refines(self, kernel: object = None, refine: bool | None = None) -> bool:
         """Whether the kernel is refined after the loops, for what :meth:`restore` is told.
@@ -142,12 +146,14 @@ class BlindSR:
         ``refine`` goes on with the kernel that was found, on the photo itself (:mod:`blindsr.inference.refinement`): some
         restorations more, of the whole photo or of its most textured megapixel; None does so with models that find kernels
         by looking at their own restorations, such as ``tiny``.
-        A model that uses no kernel takes neither ``kernel`` nor ``sigma``, pads nothing whatever ``boundary`` says, and
-        keeps to the grid of its training.
+        A model that uses no kernel takes neither ``kernel``, ``sigma`` nor another ``grid``, and pads nothing whatever
+        ``boundary`` says.
 
         Raises BlindSRError, in one line, for a source, kernel, number or word that cannot be used.
         """
         started = time.perf_counter()
+        if tile is not None and not isinstance(tile, int):
+            raise BlindSRError(f"tile {tile!r} is no whole number of pixels; use one of at least {SMALLEST_TILE}")
         if tile is not None and tile < SMALLEST_TILE:
             raise BlindSRError(f"tiles of {tile} pixels are too small; use at least {SMALLEST_TILE}")
         if per_tile:
@@ -214,7 +220,7 @@ class BlindSR:
     ) -> tuple[images.Photo, Passage]:
         """The photo and all that is asked of it, checked."""
         scale, photo = check_scale(scale), as_photo(source)
-        self.check_serves(scale, kernel, sigma)
+        self.check_serves(scale, kernel, sigma, grid)
         if kernel is None:
             self.check_blind("give a kernel (gaussian:1.6, bicubic, or a file)")
         blur = known_blur(kernel, sigma, grid, scale, self.device, self.model.finds_kernel)

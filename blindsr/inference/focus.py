@@ -63,7 +63,7 @@ def out_of_focus(
 def _by_spectrum(trial: Trial, kernel: Tensor, nearest: Tensor) -> tuple[Tensor, Tensor]:
     """The most likely disks, and whether each is clearly more likely than any Gaussian."""
     y = luma(trial.photo()).cpu().double()
-    if min(y.shape[-2:]) < SMALLEST_PHOTO:
+    if min(y.shape[-2:]) < SMALLEST_PHOTO or kernel.shape[-1] > WINDOW * trial.scale:
         return kernel, torch.zeros(len(y), dtype=torch.bool, device=kernel.device)
     known, powers = _family("disk", kernel.shape[-1], trial.scale)
     _, others = _family("gaussian", kernel.shape[-1], trial.scale)

@@ -101,10 +101,9 @@ def _numbers(rest: str, counts: tuple[int, ...]) -> list[float]:
 
 def _side(reach: float, complaint: str) -> int:
     """Of a kernel that ends ``reach`` pixels from its centre; ValueError with the ``complaint`` beyond the largest."""
-    side = 2 * math.ceil(reach) + 1
-    if side > LARGEST:
+    if not 2 * reach + 1 <= LARGEST:  # nor what no whole number holds
         raise ValueError(complaint)
-    return max(SIZE, side)
+    return max(SIZE, 2 * math.ceil(reach) + 1)
 
 
 def _spoken(word: str, rest: str, scale: int, text: str) -> np.ndarray:

@@ -105,6 +105,7 @@ def fading(length: int, margin: int, like: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # gradients may be asked for later, at the same sizes
 def places(h: int, w: int, scale: int, height: int, width: int) -> tuple[Tensor, Tensor]:
     """Where the right side (h·w) and the matrix (h·w · h·w) of the normal equations stand among the correlations."""
     rows, cols = torch.arange(h) - h // 2, torch.arange(w) - w // 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ class Log:
             part.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def write(self, step: int, **event: Any) -> None:
+        known = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in event.items()}  # no JSON has NaN
         with open(self.path, "a") as file:
-            file.write(json.dumps({"step": step, **event}) + "\n")
+            file.write(json.dumps({"step": step, **known}) + "\n")
         if self.board is None:
             return
         for name, value in (event | event.get("validation", {})).items():
@@ -48,7 +50,7 @@ def draw_curves(folder: Path) -> None:
     from matplotlib.figure import Figure
 
     events = read_lines(folder / "log.jsonl")
-    losses = [e for e in events if "loss" in e]
+    losses = [e for e in events if e.get("loss") is not None]
     checks = [e for e in events if "validation" in e]
     if not losses:
         return

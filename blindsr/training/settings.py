@@ -188,6 +188,8 @@ class TrainConfig:
         if self.seed < 0 or not 0 <= self.ema < 1:
             raise ValueError("seed may not be negative, ema must be from 0 to below 1")
         check_shares(true_kernel=self.true_kernel)
+        if "restorer" in self.train and not self.loss.image:
+            raise ValueError("loss.image must be above 0 where the restorer learns")
         if not self.train:
             raise ValueError("train: name at least one part that learns")
         if self.adversarial and "restorer" not in self.train:

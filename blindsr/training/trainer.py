@@ -58,8 +58,14 @@ class Trainer:
         self.model = new_model(config.model)
         check_sizes(config, self.model, self.source)
         checks = validation_batches(config.data, held, self.report)
-        (found,) = self.processes.sum([(out / "state.pt").exists()])  # a shared folder may show it late to some
-        resume = (resume or self.processes.restarted) and found > 0
+        # A fresh run that is started again goes on, unless what lies there is still an earlier run's.
+        self.fresh = out / ".fresh"
+        if self.processes.leads and not resume and not self.processes.restarted:
+            out.mkdir(parents=True, exist_ok=True)
+            self.fresh.touch()
+        seen = [(out / "state.pt").exists(), self.fresh.exists()]
+        found, earlier = self.processes.sum(seen)  # a shared folder may show them late to some
+        resume = found > 0 and (resume or self.processes.restarted and not earlier)
         started = [] if resume else start_from(self.model, config.start_from)
         self.trained = [name for name in PARTS if name in (*started, *config.train)]
         for name in PARTS:
@@ -192,12 +198,12 @@ class Trainer:
             mine = time.perf_counter() - start if self.processes.leads else 0.0
             seconds, stop = self.processes.sum([mine, len(signals)])
             self.elapsed += seconds
-            if self.processes.leads:
+            if self.processes.leads and math.isfinite(told["loss"]):
                 window.append(told["loss"])
             if self.step % self.config.log_every == 0 and self.processes.leads:
                 spent = max(self.elapsed - begun, 1e-9)
                 rate = (self.step - first) * self.config.data.batch * self.processes.world / spent
-                told |= {"loss": sum(window) / len(window), "skipped": self.skipped}
+                told |= {"loss": sum(window) / len(window) if window else math.nan, "skipped": self.skipped}
                 told |= {"images_per_second": round(rate, 2), "waited": round(waited / spent, 4)}
                 window.clear()
                 self.log.write(step=self.step, seconds=round(self.elapsed, 1), **told)
@@ -272,6 +278,7 @@ class Trainer:
         if self.adversary:
             state |= self.adversary.state()
         save_state(self.out / "state.pt", state)
+        self.fresh.unlink(missing_ok=True)
         card = {
             "step": self.step,
             "minutes": round(self.elapsed / 60, 1),
@@ -286,7 +293,7 @@ class Trainer:
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             file = self.out / "state.pt"
-            raise BlindSRError(f"{file}: does not fit this configuration ({reason}); use --fresh") from None
+            raise BlindSRError(f"{file}: does not fit this configuration ({reason}); use --fresh, or the model, train and rest of then") from None
 
     def _take(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])

@@ -66,8 +66,9 @@ class Watch:
 
     @property
     def uneasy(self) -> bool:
-        """The loss may be blowing up: half way, in logarithms. Not the moment for a checkpoint."""
-        return self._risen > 0.5 * math.log(self.config.factor)
+        """The loss may be blowing up: half way, in logarithms, or steps that were not finite followed each other. Not the
+        moment for a checkpoint."""
+        return self._risen > 0.5 * math.log(self.config.factor) or self.pulse.bad > 1
 
     @property
     def lost(self) -> bool:

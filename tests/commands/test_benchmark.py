@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,7 @@ from blindsr import checkpoints, registry
 from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.atomic import read_lines
 from blindsr.cli import main
+from blindsr.evaluation import worker
 from blindsr.evaluation.methods.base import load_model, weights_fingerprint
 from blindsr.evaluation.protocol import load_protocol
 from blindsr.kernels.gaussian import gaussian
@@ -181,6 +183,9 @@ def test_table_and_page_show_the_same_cells(data, toy, tmp_path, capsys, small_m
     assert first == (out / "pictures" / "a_x2_gaussian-1.0_s0" / "oracle.png").read_bytes()
     done = (out / "cells.jsonl").read_text()
     assert run(capsys, *common, *second, small_model)[0] == 0 and (out / "cells.jsonl").read_text() == done
+    shutil.rmtree(out / "pictures")  # those that were removed are made again
+    assert run(capsys, *common, *second, small_model)[0] == 0
+    assert first == (out / "pictures" / "a_x2_gaussian-1.0_s0" / "oracle.png").read_bytes()
 
 
 def test_published_numbers_stand_under_their_sets(data, toy, tmp_path, capsys):
@@ -328,6 +333,37 @@ def test_names_of_our_own_pictures(data, toy, tmp_path, capsys, name):
     shutil.copytree(data / "photos", tmp_path / name)
     code, _, errors = run(capsys, toy(), "--data", data, "--out", tmp_path / "out", "--method", f"folder:{tmp_path / name}")
     assert code == 2 and len(errors) == 1 and f"pictures of ours are called '{name}'" in errors[0]
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_single_process_finishes_what_is_under_way_when_it_is_told_to_end(data, toy, tmp_path, capsys, monkeypatch, twice):
+    """As several do; told a second time it breaks off."""
+    made = worker.make_case
+
+    def told(*arguments):
+        for _ in range(1 + twice):
+            signal.raise_signal(signal.SIGTERM)
+        return made(*arguments)
+
+    monkeypatch.setattr(worker, "make_case", told)
+    code, _, _ = run(capsys, toy(), "--data", data, "--out", tmp_path / "out", "--method", "bicubic", "--jobs", 1)
+    assert code == 130
+    assert len(read_lines(tmp_path / "out" / "cells.jsonl")) == (0 if twice else 1)
+
+
+@pytest.mark.parametrize("option", ["rho: 0", "weight: 0", "iterations: 0"])
+def test_options_of_a_method_that_cannot_be(data, toy, tmp_path, capsys, option):
+    method = f"{{name: total_variation, {option}}}"
+    code, _, errors = run(capsys, toy(), "--data", data, "--out", tmp_path / "out", "--method", method)
+    assert code == 2 and len(errors) == 1 and f"{option.split(':')[0]} must be at least" in errors[0]
+
+
+def test_kernels_by_an_absolute_pattern(data, toy, tmp_path, capsys):
+    np.save(tmp_path / "k_one.npy", gaussian(9, 1.1))
+    protocol = toy(settings=[{"scale": 2, "kernels": [f"{tmp_path}/k_*.npy"]}])
+    common = (protocol, "--data", data, "--out", tmp_path / "out", "--limit", 1, "--jobs", 1, "--method", "bicubic")
+    assert run(capsys, *common)[0] == 0
+    assert {line["kernel"] for line in read_lines(tmp_path / "out" / "cells.jsonl")} == {"k_one"}
 
 
 def test_a_model_of_one_scale_is_refused_before_any_work(data, toy, tmp_path, capsys):

@@ -98,6 +98,8 @@ def test_sets_as_columns(cells):
     assert theirs.values["ssim"] == {"a": 0.9, "b": 0.8}
     assert "30.00/0.9000" in markdown("t", "", [table]) and "3 photos" in markdown("t", "", [table])
     assert table.photos == {"a": 2, "b": 1} and table.uneven("psnr") == [("oracle", "b", 0, 1)]
+    lines = as_csv([table]).splitlines()
+    assert "2,0.0,blind,0,psnr,b,20.0,1" in lines and any(line.startswith("2,0.0,blind,0,psnr,a,") and line[-2:] == ",2" for line in lines)
     # With the first set left out, the published value of the second still stands under it.
     (table,) = build(protocol, KERNELS, [cell("r", "k1", "blind", 20.0, image_set="b")])
     assert columns(table) == ["b"] and table.rows[-1].values["psnr"] == {"b": 31.0}

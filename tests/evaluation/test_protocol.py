@@ -114,6 +114,9 @@ def test_errors_of_a_degradation(photo):
         ({"sets": [{"name": "a", "hr": "a"}, {"name": "b", "hr": "b", "lr": "b"}]}, "either all sets"),
         ({"settings": [{"scale": 5}]}, "scale"),
         ({"settings": [{"scale": 2}, {"scale": 2}]}, "two settings"),
+        ({"settings": [{"scale": 2, "gaussians": {"size": 20, "widths": [1, 2], "count": 2}}]}, "size must be odd"),
+        ({"metrics": []}, "name one at least"),
+        ({"seed": -1}, "seed is a whole number from 0"),
     ],
 )
 def test_protocols_that_make_no_sense(options, words):

@@ -323,6 +323,16 @@ def test_palette_and_one_bit(tmp_path: Path) -> None:
     assert images.read(tmp_path / "rgb.png").alpha.tolist() == [[0, 0]]
 
 
+@pytest.mark.parametrize("bits, packed, key, seen", [(2, 0b00011011, 1, [0, 85, 170, 255]), (4, 0x3F, 15, [51, 255])])
+def test_a_transparent_level_of_few_bits(bits: int, packed: int, key: int, seen: list[int], tmp_path: Path) -> None:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8 // bits, 1, bits, 0, 0, 0, 0))
+    key_chunk, data = chunk(b"tRNS", struct.pack(">H", key)), chunk(b"IDAT", zlib.compress(bytes([0, packed])))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + key_chunk + data + chunk(b"IEND", b""))
+    photo = images.read(tmp_path / "a.png")
+    assert photo.pixels.flatten().tolist() == seen
+    assert photo.alpha.flatten().tolist() == [0 if level == seen[-1 if bits == 4 else 1] else 255 for level in seen]
+
+
 def cmyk_profile() -> bytes:
     """A minimal ICC output profile (lut8, ICC.1:2010 section 10.9) whose inks are not what they seem: the colour is
     a neutral gray with L* = 100 where there is no magenta and 50 where it is full; the other inks do nothing."""

@@ -23,6 +23,7 @@ from blindsr.kernels.gaussian import gaussian
 from blindsr.kernels.width import kernel_width
 from blindsr.ops.filtering import blur
 from blindsr.ops.fourier import grid_shift
+from blindsr.restorers.rrdbnet import RRDBNetConfig
 from blindsr.restorers.usrnet import USRNetConfig
 
 
@@ -341,6 +342,14 @@ def test_the_front_door(small_model: Path, pixels: np.ndarray) -> None:
     assert blindsr.BlindSR is BlindSR
 
 
+def test_a_model_that_uses_no_kernel_has_the_grid_of_its_training(pixels: np.ndarray) -> None:
+    restorer = RRDBNetConfig(scale=2, channels=4, blocks=1, growth=2)
+    model = BlindSR(AlternatingSR(AlternatingConfig(restorer)), "theirs", device="cpu")
+    assert model.restore(pixels, 2).image.shape == (pixels.shape[0] * 2, pixels.shape[1] * 2, 3)
+    with pytest.raises(BlindSRError, match="theirs has the grid of its training; leave --grid out"):
+        model.restore(pixels, 2, grid="corner")
+
+
 # -- what is refused -------------------------------------------------------------------------------------
 
 
@@ -356,6 +365,7 @@ def test_the_front_door(small_model: Path, pixels: np.ndarray) -> None:
         ({"grid": "center"}, "grid 'center' is not known; use one of corner, centre"),
         ({"boundary": "mirror"}, "boundary 'mirror' is not known"),
         ({"tile": 8}, "tiles of 8 pixels are too small; use at least 32"),
+        ({"tile": 64.0}, "tile 64.0 is no whole number of pixels"),
         ({"kernel": np.full((5, 5), np.nan)}, "NaN"),
         ({"kernel": np.array([[1.0, -1.0, 0.0]])}, "sum"),
         ({"kernel": np.ones((71, 71))}, "the kernel (71×71) is larger than the result (48×60)"),

@@ -8,7 +8,9 @@ import torch
 from blindsr.evaluation.metrics import psnr
 from blindsr.inference import focus
 from blindsr.inference.boundary import pad
+from blindsr.inference.focus import _by_spectrum
 from blindsr.inference.refinement import refine
+from blindsr.inference.trial import Trial
 from blindsr.kernels.defocus import disk
 from blindsr.kernels.disk_fit import all_disks, nearest_disk
 from blindsr.kernels.distance import kernel_distance
@@ -89,6 +91,14 @@ def test_small_photos_say_nothing(tiny, sharp) -> None:
     with torch.inference_mode():
         refined = refine(tiny, pad(y, 2, (25, 25), "circular", 8), 2, tiny(y, 2, least_sigma=0.29 / 255))
     assert torch.isfinite(refined.x).all()
+
+
+def test_kernels_larger_than_a_window_say_nothing() -> None:
+    k = as_kernel(disk(51, 3.0))
+    padded = pad(torch.rand(1, 3, 120, 120), 1, (51, 51), "circular", 8)
+    trial = Trial(None, padded, 1, torch.zeros(1), 0.0)
+    kernel, likelier = _by_spectrum(trial, k, k)
+    assert torch.equal(kernel, k) and not likelier.any()
 
 
 def test_the_nearest_disk() -> None:

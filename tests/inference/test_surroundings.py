@@ -13,7 +13,7 @@ from blindsr.evaluation.metrics import psnr
 from blindsr.inference import passage
 from blindsr.inference.boundary import pad
 from blindsr.inference.facade import BlindSR
-from blindsr.inference.surroundings import _spectrum, surround
+from blindsr.inference.surroundings import SHARE, _spectrum, surround
 from blindsr.kernels.gaussian import gaussian
 from blindsr.ops.filtering import blur
 from blindsr.ops.fourier import grid_shift
@@ -57,9 +57,11 @@ def test_it_is_the_most_probable_one(sharp, grid) -> None:
     padded, sigma = pad(shown(sharp, k, 2, shift), 2, (25, 25), multiple=8), torch.full((1,), 0.02)
     filled = surround(padded, k, sigma, 2, shift)
     assert torch.equal(filled.crop(filled.y, 1), padded.crop(padded.y, 1))  # the photo itself stays
-    precision = 1 / _spectrum(k, sigma, 2, tuple(padded.y.shape[-2:]), shift)
+    precision = 1 / _spectrum(k, SHARE * sigma, 2, tuple(padded.y.shape[-2:]), shift)
+    mean = padded.crop(padded.y, 1).mean((-2, -1), keepdim=True)
 
     def energy(y: torch.Tensor) -> float:
+        y = y - mean
         z = torch.fft.irfft2(precision * torch.fft.rfft2(y), s=y.shape[-2:])
         return float((z.double() * y.double()).sum())
 
@@ -69,6 +71,29 @@ def test_it_is_the_most_probable_one(sharp, grid) -> None:
     assert least < energy(padded.y)
     for size in (0.01, -0.01):
         assert energy(filled.y + size * gap * noise) > least
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.02])
+def test_around_a_flat_photo_all_is_flat(sigma) -> None:
+    """Whatever its brightness, and however much noise it is said to have."""
+    padded = pad(torch.full((1, 3, 40, 52), 0.9), 2, (25, 25), multiple=8)
+    filled = surround(padded, a_kernel(2.8), torch.tensor([sigma]), 2)
+    assert float((filled.y - 0.9).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("sigma", [2.55, 10.0])
+def test_borders_of_noisy_photos(sharp, sigma) -> None:
+    """Are better than with padding by reflection too."""
+    model, k, rng = checkpoints.load("tiny").model.eval(), a_kernel(2.6, 1.4, 0.6), torch.Generator().manual_seed(0)
+    y, truth = shown(sharp, k, 2), sharp[..., CUT:-CUT, CUT:-CUT]
+    y = y + sigma / 255 * torch.randn(y.shape, generator=rng)
+    padded, told = pad(y, 2, (25, 25), multiple=8), torch.tensor([sigma / 255])
+    with torch.inference_mode():
+        smooth, fitting = (
+            float(psnr(here.crop(model.restorer(here.y, k, told, 2), 2).clamp(0, 1), truth))
+            for here in (padded, surround(padded, k, told, 2))
+        )
+    assert fitting > smooth + 0.3
 
 
 def test_without_a_gap_nothing_changes(sharp) -> None:

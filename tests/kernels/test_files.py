@@ -51,6 +51,7 @@ def test_wide_words_get_a_larger_kernel():
         ("gaussian:nan", "not finite"),
         ("gaussian:1,2,3,4", "4 numbers"),
         ("gaussian:900", "too wide"),
+        ("gaussian:3,1e308", "too wide"),
         ("disk", "write disk:RADIUS"),
         ("disk:-2", "at least 0.1"),
         ("disk:500", "too wide"),

@@ -80,6 +80,15 @@ def test_the_gradient_of_the_solution():
     assert torch.autograd.gradcheck(lambda a, b: solve(a @ a.transpose(1, 2) + torch.eye(4), b), (a, b))
 
 
+def test_gradients_after_inference_at_the_same_sizes():
+    x, y, k = random(1, 1, 22, 26), random(1, 1, 11, 13), kernel(5, 5, seed=0)[:1]
+    with torch.inference_mode():
+        kernel_least_squares(x, y, k, 2, **belief(k))
+    x.requires_grad_()
+    kernel_least_squares(x, y, k, 2, **belief(k)).sum().backward()
+    assert x.grad.isfinite().all() and x.grad.any()
+
+
 def test_kernel_larger_than_picture_is_refused():
     with pytest.raises(ValueError, match="larger than the image"):
         k = kernel(9, 9, seed=0)[:1]

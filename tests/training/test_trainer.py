@@ -1,5 +1,6 @@
 """Training: resuming equals never stopping, bad steps are skipped, mistakes are readable."""
 
+import math
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,7 @@ from blindsr.inference import machine
 from blindsr.interfaces import BlindSRError
 from blindsr.locking import only_writer
 from blindsr.training.check import check
+from blindsr.training.distributed import Processes
 from blindsr.training.objective import golden_draw
 from blindsr.training.settings import ScheduleConfig
 from blindsr.training.state import load_state
@@ -233,6 +235,30 @@ def test_a_fresh_run_that_cannot_begin_leaves_the_log(photos, tmp_path, toy):
     with pytest.raises(BlindSRError, match="graphs want a CUDA device"):
         Trainer(toy(photos, "usrnet_tiny", "graphs=true"), tmp_path, resume=False)
     assert (tmp_path / "log.jsonl").read_text() == log != ""
+
+
+def test_a_fresh_run_that_torchrun_starts_again(photos, tmp_path, toy):
+    """Begins anew as long as what lies there is an earlier run's, and goes on from its own."""
+    config = toy(photos, "usrnet_tiny", "schedule.iterations=2")
+    Trainer(config, tmp_path).run()
+    again = replace(Processes.join("cpu"), restarted=True)
+    Trainer(config, tmp_path, resume=False)  # and is killed before it has saved anything
+    second = Trainer(config, tmp_path, resume=False, processes=again)
+    assert second.step == 0
+    second.train_step()
+    second.save()
+    assert Trainer(config, tmp_path, resume=False, processes=again).step == 1
+    assert Trainer(config, tmp_path).step == 1
+
+
+def test_a_loss_that_is_not_a_number_is_no_mean(photos, tmp_path, toy, monkeypatch):
+    trainer = Trainer(toy(photos, "usrnet_tiny", "schedule.iterations=4", "log_every=2", "validate_every=99"), tmp_path)
+    step, told = trainer.train_step, iter((math.nan, 0.5, math.nan, math.nan))
+    monkeypatch.setattr(trainer, "train_step", lambda batch: step(batch) | {"loss": next(told)})
+    monkeypatch.setattr(trainer, "_validate", lambda: None)
+    trainer.run()
+    text = (tmp_path / "log.jsonl").read_text()
+    assert "NaN" not in text and [e["loss"] for e in read_lines(tmp_path / "log.jsonl")] == [0.5, None]
 
 
 def test_a_fresh_run_falls_back_to_nothing_of_an_earlier_one(photos, tmp_path, toy, monkeypatch):

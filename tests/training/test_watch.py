@@ -46,9 +46,9 @@ def test_one_terrible_step_is_no_blow_up():
 
 def test_steps_that_are_not_finite_in_a_row():
     watch = Watch(WatchConfig(patience=4))
-    for finite in (True, False, False, False, True, False, False, False):
-        watch.note(0.1, finite)
-        assert not watch.lost
+    for finite, uneasy in zip((1, 0, 0, 0, 1, 0, 0, 0), (0, 0, 1, 1, 0, 0, 1, 1)):
+        watch.note(0.1, bool(finite))
+        assert not watch.lost and watch.uneasy == bool(uneasy)  # single ones happen
     watch.note(float("nan"), False)
     assert watch.lost
 

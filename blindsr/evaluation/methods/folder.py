@@ -29,7 +29,7 @@ class Folder(Method):
 
     @property
     def label(self) -> str:
-        return check_path("folder", self.config.path).name
+        return check_path("folder", self.config.path).resolve().name
 
     def _files(self) -> list[Path]:
         path = check_path("folder", self.config.path)

@@ -22,6 +22,7 @@ from blindsr.evaluation.cases import Case
 from blindsr.evaluation.methods.base import Method, Result
 from blindsr.inference.boundary import pad
 from blindsr.inference.surroundings import surround
+from blindsr.limits import check_least
 from blindsr.ops.fourier import DataStep
 from blindsr.ops.resize import nearest_enlarge
 from blindsr.registry import register
@@ -37,6 +38,11 @@ class TotalVariationConfig:
     rho: float = 0.02
     iterations: int = 30
     inner: int = 5
+
+    def __post_init__(self) -> None:
+        check_least(1e-9, weight=self.weight, rho=self.rho)
+        check_least(0, per_sigma=self.per_sigma)
+        check_least(1, iterations=self.iterations, inner=self.inner)
 
 
 @register("method", "total_variation", TotalVariationConfig)
