@@ -19,7 +19,8 @@ bounding box in the middle of the square (:mod:`blindsr.kernels.placing`).
 Most blur is nearly a Gaussian, and to the restorer little deviations from one matter: the spectrum of a Gaussian falls far
 below theirs. So where k₀ is nearly one, the Gaussian nearest to the kernel of the first round is the answer
 (:func:`blindsr.kernels.gaussian_fit.nearest_gaussian`) unless it rings: unless, trusted fully, it gives clearly more total
-variation than that kernel itself. Blur out of focus looks like a Gaussian to the estimators; it is told from it by the
+variation than that kernel itself. On the centre grid it is a Gaussian and the filter of a resize
+(:func:`blindsr.kernels.resized.resized`). Blur out of focus looks like a Gaussian to the estimators; it is told from it by the
 spectrum of the photo, and then a disk is the answer (:mod:`blindsr.inference.focus`).
 
 Of camera shake the estimators find little. Where it was hardly found and nothing is to be enlarged, the photo is asked once
@@ -42,6 +43,7 @@ from blindsr.kernels.disk_fit import nearest_disk
 from blindsr.kernels.distance import kernel_distance
 from blindsr.kernels.gaussian_fit import nearest_gaussian
 from blindsr.kernels.placing import on_box
+from blindsr.kernels.resized import resized
 from blindsr.ops.filtering import luma
 
 # Chosen on photos held back from training, with kernels inside and outside the training family (docs/training.md).
@@ -88,17 +90,18 @@ def _simple(trial: Trial, kernel: Tensor, start: Tensor, doubt: Tensor, own: Ten
     """``kernel`` (B, 1, h, w), or the Gaussian or the disk in its place, with the doubt of each (B,), and which of them are
     one of these two (B,). ``own`` is the doubt of ``start``, which says whether it is nearly a Gaussian."""
     gaussian, nearly = nearest_gaussian(kernel), kernel_distance(nearest_gaussian(start), start) <= GAUSSIAN
+    simple = resized(gaussian, trial.scale) if trial.shift else gaussian
     radius, off = nearest_disk(kernel)
     round_ = off <= ROUND
     disk, focus = kernel, torch.zeros_like(nearly)
     if (nearly | round_).any():
         middle = trial.middle(kernel)
-        free, smooth = (middle.tried(k).variation for k in (kernel, gaussian))
+        free, smooth = (middle.tried(k).variation for k in (kernel, simple))
         nearly &= smooth <= RINGS * free
         if round_.any():
             disk, focus = out_of_focus(trial, middle, kernel, radius, gaussian, free, smooth)
             focus &= round_
-    kernel = torch.where(each(focus), disk, torch.where(each(nearly), gaussian, kernel))
+    kernel = torch.where(each(focus), disk, torch.where(each(nearly), simple, kernel))
     told = torch.where(focus, torch.full_like(own, DOUBT), torch.where(nearly, own, doubt))
     return kernel, told, nearly | focus
 
