@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait as wait_for
 from typing import Any, TypeVar
 
@@ -43,11 +44,12 @@ def spread(
         stopped: BaseException | None = None
         try:
             while True:
-                if stopped is None:
-                    running |= {pool.submit(work, task): task for task in islice(left, jobs - len(running))}
-                if not running:
-                    break
                 try:
+                    if stopped is None:
+                        with _signals_blocked():
+                            running |= {pool.submit(work, task): task for task in islice(left, jobs - len(running))}
+                    if not running:
+                        break
                     done = wait(running, return_when=FIRST_COMPLETED).done
                 except KeyboardInterrupt as error:
                     if stopped is not None:
@@ -71,6 +73,21 @@ def spread(
             pool.shutdown(wait=True, cancel_futures=True)
     if stopped is not None:
         raise stopped
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """So that processes that begin meanwhile are not ended by Ctrl-C, which all of a terminal's get, before they have said
+    that it is no business of theirs (:func:`_begin`). Here it comes when the block ends."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # later, it would let signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -103,6 +120,8 @@ def _begin(start: Callable[..., None] | None, given: tuple[Any, ...]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # blocked by whoever began it
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -76,18 +76,36 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def program(tmp_path: Path):
-    """A program that works in two processes; it has begun when its first line is there."""
+def starting(tmp_path: Path):
+    """A program that is going to work in two processes."""
     path = tmp_path / "program.py"
     path.write_text(PROGRAM.format(folder=str(Path(__file__).parent)))
     running = subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        for _ in range(2):
-            assert running.stdout.readline() == "warm\n"
         yield running
     finally:
         running.kill()
         running.wait()
+
+
+@pytest.fixture
+def program(starting):
+    """The same, and it has begun."""
+    for _ in range(2):
+        assert starting.stdout.readline() == "warm\n"
+    return starting
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+@pytest.mark.parametrize("delay", [0.0, 0.1])
+def test_ctrl_c_while_a_process_is_still_starting(starting, delay) -> None:
+    """It has not said yet that Ctrl-C is no business of its own, and must not die of it."""
+    while len(children(starting.pid)) < 3:  # two, and the one that looks after what they share
+        time.sleep(0.01)
+    time.sleep(delay)
+    os.killpg(starting.pid, signal.SIGINT)
+    lines = starting.stdout.read().split()
+    assert lines[-1] == "stopped" and lines.count("warm") == 2 and not lines.count("slow")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no signals")
