@@ -46,8 +46,10 @@ def spread(
             while True:
                 try:
                     if stopped is None:
-                        with _signals_blocked():
+                        with interrupts_held() as interrupts, _signals_blocked():
                             running |= {pool.submit(work, task): task for task in islice(left, jobs - len(running))}
+                        if interrupts:  # another thread's mask had let it in
+                            raise KeyboardInterrupt
                     if not running:
                         break
                     done = wait(running, return_when=FIRST_COMPLETED).done
@@ -78,7 +80,7 @@ def spread(
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
     """So that processes that begin meanwhile are not ended by Ctrl-C, which all of a terminal's get, before they have said
-    that it is no business of theirs (:func:`_begin`). Here it comes when the block ends."""
+    that it is no business of theirs (:func:`_begin`)."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
