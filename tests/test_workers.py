@@ -63,10 +63,12 @@ def test_a_process_that_is_killed() -> None:
 
 
 PROGRAM = """
+import signal
 import sys
 sys.path.insert(0, {folder!r})
 from test_workers import spread, work
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may have been told to ignore it
     try:
         for task, _ in spread(work, [("warm", 0.0), ("warm", 0.0), *(("slow", 2.0) for _ in range(50))], 2):
             print(task[0], flush=True)
