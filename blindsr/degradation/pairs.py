@@ -84,9 +84,9 @@ class PairWriter:
 
     def missing(self, sources: Sequence[Path], done: Sequence[Mapping[str, Any]]) -> list[Task]:
         """The work that ``done``, the lines of a manifest, leaves. A pair counts as done when both of its files are
-        there, and its record, where that is wanted. Raises BlindSRError where the manifest tells of other settings: its pairs would be mixed with these; where
-        there is none, and a file in the place of a pair; and where a photo lies among the pairs: one of them might take
-        its place."""
+        there, and its record, where that is wanted. Raises BlindSRError where the manifest tells of other settings: its
+        pairs would be mixed with these; where there is none, and a file in the place of a pair; and where a photo lies
+        among the pairs: one of them might take its place."""
         foreign = not (self.out / MANIFEST).exists()
         known = {line["lr"]: line for line in done if "lr" in line}  # a folder of restored photos has others
         among = {os.path.realpath(self.out / part) for part in ("lr", "hr")}

@@ -144,8 +144,13 @@ class Benchmark:
                 cell = line["fingerprint"], line["method"]
                 finished.add(cell)
                 last[path, case, line["method"]] = cell
-        pictures = self.order.out / "pictures"
-        return finished, {c for (_, case, row), c in last.items() if (pictures / case / f"{file_name(row)}.png").exists()}
+        pictures, wanted = self.order.out / "pictures", {spec.name for spec in self.specs if spec.pictured}
+        there = (
+            cell
+            for (_, case, row), cell in last.items()
+            if case in wanted and (pictures / case / f"{file_name(row)}.png").exists()
+        )
+        return finished, set(there)
 
     def _files(self) -> list[Path]:
         return sorted(self.order.out.glob("cells*.jsonl"))

@@ -292,7 +292,8 @@ class Trainer:
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             file = self.out / "state.pt"
-            raise BlindSRError(f"{file}: does not fit this configuration ({reason}); use --fresh, or the model, train and rest of then") from None
+            cure = "use --fresh, or the model, train and rest of then"
+            raise BlindSRError(f"{file}: does not fit this configuration ({reason}); {cure}") from None
 
     def _take(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
