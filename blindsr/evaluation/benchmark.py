@@ -99,8 +99,10 @@ class Benchmark:
             parts = [method.options(), method.fingerprint(), weights, order.precision]
             if method.needs_model and (self.protocol.rounds or self.protocol.given):
                 parts.append("rounding told")  # earlier versions told models no more than the protocol's σ
-            if method.needs_model and not (method.needs_kernel or method.needs_others) and self.protocol.grid == "centre":
-                parts.append("resized")  # earlier versions left the filter of the resize out of Gaussians
+            if method.needs_model and not (method.needs_kernel or method.needs_others):
+                parts.append("within range")  # earlier versions left Gaussians as wide as they were found
+                if self.protocol.grid == "centre":
+                    parts.append("resized")  # earlier versions left the filter of the resize out of them
             methods[method.label] = method.needs_others, parts
         digests: dict[Path | None, str] = {None: ""}
         found = {}

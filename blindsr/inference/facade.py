@@ -261,6 +261,7 @@ class BlindSR:
             loops=blur.loops,
             field=passage.field,
             refined=passage.refines,
+            overshoot=passage.overshoot if passage.tiles else None,
             seconds=time.perf_counter() - started,
             source=str(source) if isinstance(source, (str, Path)) else None,
         )

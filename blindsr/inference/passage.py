@@ -16,6 +16,7 @@ from blindsr.estimators.noise import estimate_noise
 from blindsr.inference import machine, tiling
 from blindsr.inference.blur import Blur
 from blindsr.inference.boundary import MARGIN, Boundary, Padded, alignment, pad
+from blindsr.inference.overshoot import outside
 from blindsr.inference.refinement import refine
 from blindsr.inference.sources import MAX_SIGMA, to_pixels, to_tensor, window_of
 from blindsr.inference.surroundings import surround
@@ -31,7 +32,8 @@ T = TypeVar("T")
 
 class Passage:
     """``photo`` on its way to ``scale`` times its size. ``blur`` holds what is known, and more as it is found;
-    ``boundary`` and ``tiles`` say in the end how it was done."""
+    ``boundary`` and ``tiles`` say in the end how it was done, and ``overshoot`` which share of the result's pixels left the
+    range of brightness before it was cut off."""
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class Passage:
         self.model, self.device = model, device
         self.photo, self.scale, self.blur, self.boundary = photo, scale, blur, boundary
         self.refines, self.rounding = refines, images.rounding_noise(photo.pixels.dtype)
-        self.tiles = 0
+        self.tiles, self.overshoot = 0, 0.0
         self.field: KernelField | None = None
         self._first: Estimate | None = None
         self._whole: Tensor | None = None  # the photo as it was restored with its kernel to find it, padding and all
@@ -161,6 +163,7 @@ class Passage:
             self.estimate()  # what surrounds the photo depends on the kernel
         together = self._together(rows[0].stop - rows[0].start, cols[0].stop - cols[0].start)
         for band in tiling.bands_of_tiles(self._tiles, rows, cols, self.scale, progress, together):
+            self.overshoot += outside(band, dim=-1).float().sum().item() / (self.size[0] * self.size[1] * self.scale**2)
             pixels = to_pixels(band, self.photo.pixels.dtype)
             del band  # of a wide photo that is much, and the next row of tiles begins here
             yield pixels

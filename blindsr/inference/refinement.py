@@ -30,6 +30,8 @@ departing from the kernel of the one before. Of the two, that one is taken which
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -37,6 +39,7 @@ from blindsr.alternating import AlternatingSR
 from blindsr.inference.boundary import Padded
 from blindsr.inference.coarse_to_fine import coarse_to_fine
 from blindsr.inference.focus import DOUBT, out_of_focus
+from blindsr.inference.overshoot import within_range
 from blindsr.inference.trial import Trial, each
 from blindsr.interfaces import BlindSRError, Restoration
 from blindsr.kernels.disk_fit import nearest_disk
@@ -75,8 +78,9 @@ def refine(model: AlternatingSR, padded: Padded, scale: int, found: Restoration,
     doubt, start = first.doubt.float(), last.kernel.float()
     own = doubt if last.doubt is None else last.doubt.float()
     kernel = trial.solved(last.x.float(), start, doubt)
-    kernel, told, done = _simple(trial, kernel, start, doubt, own)
-    iterates = [*found.iterates, trial.restored(kernel, told)]
+    kernel, told, gaussian, nearly, done = _simple(trial, kernel, start, doubt, own)
+    restored = within_range(trial, gaussian, nearly, trial.restored(kernel, told))
+    kernel, iterates = restored.kernel, [*found.iterates, restored]
     for left in reversed(range(0 if done.all() else ROUNDS - 1)):
         kernel = torch.where(each(done), kernel, trial.solved(iterates[-1].x, start, doubt))
         if not left:
@@ -86,9 +90,20 @@ def refine(model: AlternatingSR, padded: Padded, scale: int, found: Restoration,
     return Restoration(tuple(iterates))
 
 
-def _simple(trial: Trial, kernel: Tensor, start: Tensor, doubt: Tensor, own: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """``kernel`` (B, 1, h, w), or the Gaussian or the disk in its place, with the doubt of each (B,), and which of them are
-    one of these two (B,). ``own`` is the doubt of ``start``, which says whether it is nearly a Gaussian."""
+class _Simple(NamedTuple):
+    """Kernels (B, 1, h, w), some of which a Gaussian or a disk has replaced, and the ``doubt`` (B,) of each; the Gaussian
+    nearest to what it was, which of them are ``nearly`` it (B,), and which are one of the two (B,), and ``done``."""
+
+    kernel: Tensor
+    doubt: Tensor
+    gaussian: Tensor
+    nearly: Tensor
+    done: Tensor
+
+
+def _simple(trial: Trial, kernel: Tensor, start: Tensor, doubt: Tensor, own: Tensor) -> _Simple:
+    """Asks whether each ``kernel`` is a Gaussian or a disk; ``own`` is the doubt of ``start``, which says whether it is
+    nearly a Gaussian."""
     gaussian, nearly = nearest_gaussian(kernel), kernel_distance(nearest_gaussian(start), start) <= GAUSSIAN
     simple = resized(gaussian, trial.scale) if trial.shift else gaussian
     radius, off = nearest_disk(kernel)
@@ -103,7 +118,7 @@ def _simple(trial: Trial, kernel: Tensor, start: Tensor, doubt: Tensor, own: Ten
             focus &= round_
     kernel = torch.where(each(focus), disk, torch.where(each(nearly), simple, kernel))
     told = torch.where(focus, torch.full_like(own, DOUBT), torch.where(nearly, own, doubt))
-    return kernel, told, nearly | focus
+    return _Simple(kernel, told, gaussian, nearly & ~focus, nearly | focus)
 
 
 def _or_shaken(trial: Trial, hardly: Tensor, kernel: Tensor, doubt: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,6 +20,8 @@ from blindsr.kernels.width import kernel_width
 # the true one, 0 to 1.4 dB below them at ×2 (68 photos of BSD68) and 0 to 0.7 at ×4, and 3.3 to 11.1 and 0.6 to 3.6 dB above
 # (nine of ten pictures each).
 DOUBTFUL = {1: 0.3, 2: 0.4, 3: 0.5, 4: 0.6}
+# The share of the result outside the range of brightness from which on a given kernel is wrong: under true ones at most 0.025.
+OVERSHOT = 0.04
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,8 @@ class Restored:
     kernel was given. A model that uses no kernel leaves
     ``kernel``, ``sigma`` and their sources None, ``loops`` empty, and ``shift`` and ``boundary`` without effect.
     ``field`` holds the kernels of the photo's parts where they were asked for; ``kernel`` is then that of its most
-    textured part.
+    textured part. ``overshoot`` is the share of the result's pixels that left the range of brightness by 2 % of it or
+    more, before they were cut off (None for an estimate): kernels that are too wide bring it about.
     """
 
     image: np.ndarray | None
@@ -68,6 +71,7 @@ class Restored:
     source: str | None = None
     field: KernelField | None = None
     refined: bool = False
+    overshoot: float | None = None
 
     def record(self) -> dict[str, Any]:
         """Everything but the picture, JSON-ready; the noise level on the 0–255 scale. Without a kernel, nothing that
@@ -88,6 +92,8 @@ class Restored:
                     for loop in self.loops
                 ],
             }
+            if self.overshoot is not None:
+                found["overshoot"] = round(self.overshoot, 4)
             handled = {"boundary": self.boundary, "kernel": self.kernel_name, "kernel_shift": self.shift}
             if self.refined:
                 handled["refined"] = True
@@ -138,7 +144,13 @@ class Restored:
         return None if self.doubt is None else kernel_risk(self.doubt, self.scale)
 
     def advice(self) -> str | None:
-        """One line for people where the kernel that was found may well be wrong, else None."""
+        """One line for people where the kernel may well be wrong, the one that was found or the one that was given, else
+        None."""
+        if self.kernel_source == "given" and (self.overshoot or 0) > OVERSHOT:
+            return (
+                f"{100 * self.overshoot:.0f} % of the result left the range of brightness: the kernel is wider than the blur "
+                "or of another shape; try a narrower one, or leave --kernel out"
+            )
         if self.doubt is None or self.doubt < DOUBTFUL[self.scale]:
             return None
         return (

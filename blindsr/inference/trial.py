@@ -53,6 +53,10 @@ class Trial:
         """What of the padded photo is neither made up nor blurred from what is, (B, 3, H, W)."""
         return self._inside(self.padded.y, self.padded.margin)
 
+    def shown(self, x: Tensor) -> Tensor:
+        """The same of a restored picture ``x`` (B, C, s·H, s·W)."""
+        return self._inside(x, self.padded.margin * self.scale)
+
     def restored(self, kernel: Tensor, doubt: Tensor | None) -> Iterate:
         """The photo restored with a ``kernel`` of this ``doubt``, or trusted fully (None)."""
         model = self.model
@@ -77,7 +81,7 @@ class Trial:
         x = luma(self.restored(kernel, None).x.clamp(0, 1))
         with torch.autocast(x.device.type, enabled=False):
             left = decimate(blur(x, kernel, shift=self.shift), self.scale) - luma(self.padded.y)
-        left, x = self._inside(left, self.padded.margin), self._inside(x, self.padded.margin * self.scale)
+        left, x = self._inside(left, self.padded.margin), self.shown(x)
         variation = torch.hypot(x.diff(dim=-1)[..., :-1, :], x.diff(dim=-2)[..., :-1]).mean((1, 2, 3))
         return Tried(variation, left.square().mean((1, 2, 3)).sqrt())
 
