@@ -47,6 +47,12 @@ class Padded:
         return x[..., top : top + self.size[0] * scale, left : left + self.size[1] * scale]
 
 
+def check_boundary(boundary: str) -> None:
+    """Raise BlindSRError for a word that is none of them."""
+    if boundary not in get_args(Boundary):
+        raise BlindSRError(f"boundary {boundary!r} is not known; use one of {', '.join(get_args(Boundary))}")
+
+
 def pad(
     y: Tensor, scale: int, kernel_size: tuple[int, int] | None, boundary: Boundary = "reflect", multiple: int = 1
 ) -> Padded:
@@ -62,8 +68,7 @@ def pad(
 
     Raises BlindSRError for another word.
     """
-    if boundary not in get_args(Boundary):
-        raise BlindSRError(f"boundary {boundary!r} is not known; use one of {', '.join(get_args(Boundary))}")
+    check_boundary(boundary)
     size = (y.shape[-2], y.shape[-1])
     if boundary == "circular" or kernel_size is None:
         return Padded(y, 0, 0, size)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +18,7 @@ from blindsr import checkpoints, images
 from blindsr.alternating import AlternatingSR
 from blindsr.inference import machine, tiling
 from blindsr.inference.blur import check_fits, known_blur
-from blindsr.inference.boundary import Boundary
+from blindsr.inference.boundary import Boundary, check_boundary
 from blindsr.inference.passage import SMALLEST_TILE, Passage
 from blindsr.inference.refinement import pays
 from blindsr.inference.result import Restored
@@ -152,7 +153,7 @@ class BlindSR:
         Raises BlindSRError, in one line, for a source, kernel, number or word that cannot be used.
         """
         started = time.perf_counter()
-        if tile is not None and not isinstance(tile, int):
+        if tile is not None and not isinstance(tile, Integral):
             raise BlindSRError(f"tile {tile!r} is no whole number of pixels; use one of at least {SMALLEST_TILE}")
         if tile is not None and tile < SMALLEST_TILE:
             raise BlindSRError(f"tiles of {tile} pixels are too small; use at least {SMALLEST_TILE}")
@@ -221,6 +222,7 @@ class BlindSR:
         """The photo and all that is asked of it, checked."""
         scale, photo = check_scale(scale), as_photo(source)
         self.check_serves(scale, kernel, sigma, grid)
+        check_boundary(boundary)  # tiles would never ask
         if kernel is None:
             self.check_blind("give a kernel (gaussian:1.6, bicubic, or a file)")
         blur = known_blur(kernel, sigma, grid, scale, self.device, self.model.finds_kernel)
@@ -261,7 +263,7 @@ class BlindSR:
             loops=blur.loops,
             field=passage.field,
             refined=passage.refines,
-            overshoot=passage.overshoot if passage.tiles else None,
+            overshoot=passage.overshoot,
             seconds=time.perf_counter() - started,
             source=str(source) if isinstance(source, (str, Path)) else None,
         )

@@ -2,12 +2,14 @@
 
 Where a photo is soft itself, its own blur is found with the other, and nothing in a spectrum tells the two apart. But light has
 bounds. A restoration with too wide a kernel overshoots beside every edge, and beside those of what is nearly black or white it
-leaves the range of brightness, which the true picture never does. So such a Gaussian is made narrower, until hardly any pixel is
-left outside. Where a photo has no such edges, nothing shows and nothing changes.
+leaves the range of brightness, which the true picture does not. So such a Gaussian is made narrower, until few pixels are left
+outside. Where a photo has no such edges, nothing shows and nothing changes; and where there is little else, as in text, or much
+of it was cut off in the camera, so much is outside under every kernel that it says nothing.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +19,9 @@ from blindsr.kernels.resized import resized
 
 # Chosen on photos held back from training (docs/training.md).
 BEYOND = 0.02  # of the range of brightness: less is what networks and noise leave
-SHARE = 0.005  # of the pixels; with the true kernel, half of the photos have less than 0.002
+SHARE, MOST = 0.005, 0.08  # of the pixels: half of the photos have less than 0.002 with the true kernel, text has more than 0.1
+SAME = 0.8  # of the share: where a narrower kernel leaves so much, it is not the width
+CLIPPED = 0.1  # of a photo's pixels: where more are black or white, what is outside says nothing of a given kernel
 NARROWER = 0.93, 0.86, 0.8  # times the width
 
 
@@ -25,20 +29,21 @@ def within_range(trial: Trial, gaussian: Tensor, wanted: Tensor, found: Iterate)
     """``found``, or a restoration anew where it is ``wanted`` (B,) and the ``gaussian`` (B, 1, h, h) that was restored with
     overshoots."""
     shares = overshoot(trial, found.x)
-    wide = wanted & (shares > SHARE)
-    if not wide.any():
-        return found
+    wide = wanted & (shares > SHARE) & (shares < MOST)
     factor, before = torch.ones_like(shares), 1.0
     for step in NARROWER:
-        kernel = torch.where(each(wide), narrowed(trial, gaussian, torch.full_like(factor, step)), found.kernel)
-        less = overshoot(trial, trial.restored(kernel, found.doubt).x)
-        # Shares fall about exponentially, so that the width with the share that is allowed lies between on that line.
-        between = (shares / SHARE).log() / (shares / less.clamp_min(1e-5)).log().clamp_min(1e-6)
-        factor = torch.where(wide, before + between.clamp(0, 1) * (step - before), factor)
-        shares, before = less, step
-        wide = wide & (less > SHARE)
         if not wide.any():
             break
+        kernel = torch.where(each(wide), narrowed(trial, gaussian, torch.full_like(factor, step)), found.kernel)
+        less = overshoot(trial, trial.restored(kernel, found.doubt).x)
+        falls = less < SAME * shares
+        # Shares fall about exponentially, so that the width with the share that is allowed lies between on that line.
+        between = ((shares / SHARE).log() / (shares / less.clamp_min(1e-5)).log()).clamp(0, 1)
+        factor = torch.where(wide, torch.where(falls, before + between * (step - before), 1.0), factor)
+        shares, before = less, step
+        wide = wide & falls & (less > SHARE)
+    if (factor == 1).all():
+        return found
     kernel = torch.where(each(factor < 1), narrowed(trial, gaussian, factor), found.kernel)
     return trial.restored(kernel, found.doubt)
 
@@ -51,6 +56,15 @@ def overshoot(trial: Trial, x: Tensor) -> Tensor:
 def outside(x: Tensor, dim: int = 1) -> Tensor:
     """Of which pixels of a restored picture a colour leaves the range of brightness clearly; colours along ``dim``."""
     return (x.amin(dim) < -BEYOND) | (x.amax(dim) > 1 + BEYOND)
+
+
+def shows_width(pixels: np.ndarray) -> bool:
+    """Whether few enough of a photo's ``pixels`` (H, W, C) uint8 or uint16 are cut off at an end of their range that a share
+    outside it means something."""
+    ends, count = (0, np.iinfo(pixels.dtype).max), 0
+    for top in range(0, len(pixels), 256):
+        count += np.isin(pixels[top : top + 256], ends).any(-1).sum()
+    return bool(count <= CLIPPED * pixels.shape[0] * pixels.shape[1])
 
 
 def narrowed(trial: Trial, gaussian: Tensor, factor: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from blindsr.estimators.noise import estimate_noise
 from blindsr.inference import machine, tiling
 from blindsr.inference.blur import Blur
 from blindsr.inference.boundary import MARGIN, Boundary, Padded, alignment, pad
-from blindsr.inference.overshoot import outside
+from blindsr.inference.overshoot import outside, shows_width
 from blindsr.inference.refinement import refine
 from blindsr.inference.sources import MAX_SIGMA, to_pixels, to_tensor, window_of
 from blindsr.inference.surroundings import surround
@@ -33,7 +33,7 @@ T = TypeVar("T")
 class Passage:
     """``photo`` on its way to ``scale`` times its size. ``blur`` holds what is known, and more as it is found;
     ``boundary`` and ``tiles`` say in the end how it was done, and ``overshoot`` which share of the result's pixels left the
-    range of brightness before it was cut off."""
+    range of brightness before it was cut off, where that shows the kernel's width."""
 
     def __init__(
         self,
@@ -48,7 +48,8 @@ class Passage:
         self.model, self.device = model, device
         self.photo, self.scale, self.blur, self.boundary = photo, scale, blur, boundary
         self.refines, self.rounding = refines, images.rounding_noise(photo.pixels.dtype)
-        self.tiles, self.overshoot = 0, 0.0
+        self.tiles = 0
+        self.overshoot: float | None = None
         self.field: KernelField | None = None
         self._first: Estimate | None = None
         self._whole: Tensor | None = None  # the photo as it was restored with its kernel to find it, padding and all
@@ -162,8 +163,11 @@ class Passage:
         elif self.blur.sought and (self.refines or self.model.starts_anew):
             self.estimate()  # what surrounds the photo depends on the kernel
         together = self._together(rows[0].stop - rows[0].start, cols[0].stop - cols[0].start)
+        if self.kernel_size is not None and shows_width(self.photo.pixels):
+            self.overshoot = 0.0
         for band in tiling.bands_of_tiles(self._tiles, rows, cols, self.scale, progress, together):
-            self.overshoot += outside(band, dim=-1).float().sum().item() / (self.size[0] * self.size[1] * self.scale**2)
+            if self.overshoot is not None:
+                self.overshoot += float(outside(band, dim=-1).sum()) / (self.size[0] * self.size[1] * self.scale**2)
             pixels = to_pixels(band, self.photo.pixels.dtype)
             del band  # of a wide photo that is much, and the next row of tiles begins here
             yield pixels

@@ -73,7 +73,7 @@ def refine(model: AlternatingSR, padded: Padded, scale: int, found: Restoration,
     """
     first, last = found.iterates[0], found.iterates[-1]
     if first.doubt is None:
-        raise BlindSRError("this model does not say how far to trust its kernel, so it cannot be refined")
+        raise BlindSRError("this model does not say how far to trust its kernel, so it cannot be refined; use --no-refine")
     trial = Trial(model, padded, scale, last.sigma.float(), shift)
     doubt, start = first.doubt.float(), last.kernel.float()
     own = doubt if last.doubt is None else last.doubt.float()

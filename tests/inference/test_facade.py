@@ -287,7 +287,7 @@ def test_all_tiles_share_one_blind_estimate(blind: BlindSR, monkeypatch) -> None
         return forward(y, scale, k, sigma, *more, **options)
 
     monkeypatch.setattr(blind.model, "forward", spy)
-    restored = blind.restore(source, 2, tile=40)
+    restored = blind.restore(source, 2, tile=np.int64(40))
     assert calls[0] == (None, None, None) and len(calls) == restored.tiles + 1
     for k, sigma, doubt in calls[1:]:
         assert np.array_equal(k[0, 0].numpy(), restored.kernel) and float(sigma) == restored.sigma
@@ -364,6 +364,7 @@ def test_a_model_that_uses_no_kernel_has_the_grid_of_its_training(pixels: np.nda
         ({"sigma": "3 of 255"}, "'3 of 255' is no number"),
         ({"grid": "center"}, "grid 'center' is not known; use one of corner, centre"),
         ({"boundary": "mirror"}, "boundary 'mirror' is not known"),
+        ({"boundary": "mirror", "tile": 32}, "boundary 'mirror' is not known"),
         ({"tile": 8}, "tiles of 8 pixels are too small; use at least 32"),
         ({"tile": 64.0}, "tile 64.0 is no whole number of pixels"),
         ({"kernel": np.full((5, 5), np.nan)}, "NaN"),
