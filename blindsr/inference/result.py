@@ -17,7 +17,7 @@ from blindsr.kernels.distance import kernel_risk
 from blindsr.kernels.width import kernel_width
 
 # People are told from these doubts on. Under the 12 kernels of USRNet (8 bits) a kernel that was found and refined costs, beside
-# the true one, 0 to 1.4 dB below them at ×2 (68 photos of BSD68) and 0 to 0.7 at ×4, and 3.3 to 11.1 and 0.6 to 3.6 dB above
+# the true one, 0 to 1.2 dB below them at ×2 (68 photos of BSD68) and 0 to 0.7 at ×4, and 3.3 to 11.1 and 0.6 to 3.6 dB above
 # (nine of ten pictures each).
 DOUBTFUL = {1: 0.3, 2: 0.4, 3: 0.5, 4: 0.6}
 # The share of the result outside the range of brightness that people are told of. With the true kernel 106 photos had 0.025 at
