@@ -15,7 +15,6 @@ from torch import Tensor
 
 from blindsr.inference.trial import Trial, each
 from blindsr.interfaces import Iterate
-from blindsr.kernels.resized import resized
 
 # Chosen on photos held back from training (docs/training.md).
 BEYOND = 0.02  # of the range of brightness: less is what networks and noise leave
@@ -28,24 +27,25 @@ NARROWER = 0.93, 0.86, 0.8  # times the width
 def within_range(trial: Trial, gaussian: Tensor, wanted: Tensor, found: Iterate) -> Iterate:
     """``found``, or a restoration anew where it is ``wanted`` (B,) and the ``gaussian`` (B, 1, h, h) that was restored with
     overshoots."""
+
+    def anew(factor: Tensor) -> Iterate:
+        kernel = torch.where(each(factor < 1), narrowed(trial, gaussian, factor), found.kernel)
+        return trial.restored(kernel, found.doubt)
+
     shares = overshoot(trial, found.x)
     wide = wanted & (shares > SHARE) & (shares < MOST)
     factor, before = torch.ones_like(shares), 1.0
     for step in NARROWER:
         if not wide.any():
             break
-        kernel = torch.where(each(wide), narrowed(trial, gaussian, torch.full_like(factor, step)), found.kernel)
-        less = overshoot(trial, trial.restored(kernel, found.doubt).x)
+        less = overshoot(trial, anew(torch.where(wide, step, 1.0)).x)
         falls = less < SAME * shares
         # Shares fall about exponentially, so that the width with the share that is allowed lies between on that line.
         between = ((shares / SHARE).log() / (shares / less.clamp_min(1e-5)).log()).clamp(0, 1)
         factor = torch.where(wide, torch.where(falls, before + between * (step - before), 1.0), factor)
         shares, before = less, step
         wide = wide & falls & (less > SHARE)
-    if (factor == 1).all():
-        return found
-    kernel = torch.where(each(factor < 1), narrowed(trial, gaussian, factor), found.kernel)
-    return trial.restored(kernel, found.doubt)
+    return found if (factor == 1).all() else anew(factor)
 
 
 def overshoot(trial: Trial, x: Tensor) -> Tensor:
@@ -71,5 +71,4 @@ def shows_width(pixels: np.ndarray) -> bool:
 def narrowed(trial: Trial, gaussian: Tensor, factor: Tensor) -> Tensor:
     """The Gaussians (B, 1, h, h) of ``factor`` (B,) times the width, and on the centre grid what they stand for there."""
     k = gaussian.cpu().double().pow(each(factor.cpu().double()) ** -2)  # its logarithm is linear in the inverse squared width
-    k = (k / k.sum((-2, -1), keepdim=True)).to(gaussian)
-    return resized(k, trial.scale) if trial.shift else k
+    return trial.stands_for((k / k.sum((-2, -1), keepdim=True)).to(gaussian))

@@ -20,7 +20,8 @@ Most blur is nearly a Gaussian, and to the restorer little deviations from one m
 below theirs. So where k₀ is nearly one, the Gaussian nearest to the kernel of the first round is the answer
 (:func:`blindsr.kernels.gaussian_fit.nearest_gaussian`) unless it rings: unless, trusted fully, it gives clearly more total
 variation than that kernel itself. On the centre grid it is a Gaussian and the filter of a resize
-(:func:`blindsr.kernels.resized.resized`). Blur out of focus looks like a Gaussian to the estimators; it is told from it by the
+(:func:`blindsr.kernels.resized.resized`). Where the picture would leave the range of brightness it is made narrower
+(:mod:`blindsr.inference.overshoot`). Blur out of focus looks like a Gaussian to the estimators; it is told from it by the
 spectrum of the photo, and then a disk is the answer (:mod:`blindsr.inference.focus`).
 
 Of camera shake the estimators find little. Where it was hardly found and nothing is to be enlarged, the photo is asked once
@@ -46,7 +47,6 @@ from blindsr.kernels.disk_fit import nearest_disk
 from blindsr.kernels.distance import kernel_distance
 from blindsr.kernels.gaussian_fit import nearest_gaussian
 from blindsr.kernels.placing import on_box
-from blindsr.kernels.resized import resized
 from blindsr.ops.filtering import luma
 
 # Chosen on photos held back from training, with kernels inside and outside the training family (docs/training.md).
@@ -105,12 +105,11 @@ def _simple(trial: Trial, kernel: Tensor, start: Tensor, doubt: Tensor, own: Ten
     """Asks whether each ``kernel`` is a Gaussian or a disk; ``own`` is the doubt of ``start``, which says whether it is
     nearly a Gaussian."""
     gaussian, nearly = nearest_gaussian(kernel), kernel_distance(nearest_gaussian(start), start) <= GAUSSIAN
-    simple = resized(gaussian, trial.scale) if trial.shift else gaussian
     radius, off = nearest_disk(kernel)
     round_ = off <= ROUND
-    disk, focus = kernel, torch.zeros_like(nearly)
+    simple, disk, focus = kernel, kernel, torch.zeros_like(nearly)
     if (nearly | round_).any():
-        middle = trial.middle(kernel)
+        simple, middle = trial.stands_for(gaussian), trial.middle(kernel)
         free, smooth = (middle.tried(k).variation for k in (kernel, simple))
         nearly &= smooth <= RINGS * free
         if round_.any():

@@ -12,6 +12,7 @@ from blindsr.alternating import AlternatingSR
 from blindsr.inference.boundary import Padded, pad
 from blindsr.inference.surroundings import surround
 from blindsr.interfaces import Iterate
+from blindsr.kernels.resized import resized
 from blindsr.ops.edges import l0_smooth
 from blindsr.ops.filtering import LUMA_NOISE, blur, luma
 from blindsr.ops.least_squares import kernel_least_squares, likely, non_negative
@@ -56,6 +57,11 @@ class Trial:
     def shown(self, x: Tensor) -> Tensor:
         """The same of a restored picture ``x`` (B, C, s·H, s·W)."""
         return self._inside(x, self.padded.margin * self.scale)
+
+    def stands_for(self, gaussian: Tensor) -> Tensor:
+        """The kernel that a ``gaussian`` (B, 1, h, h) which was found stands for: on the centre grid the filter of a resize is
+        part of it (:mod:`blindsr.kernels.resized`)."""
+        return resized(gaussian, self.scale) if self.shift else gaussian
 
     def restored(self, kernel: Tensor, doubt: Tensor | None) -> Iterate:
         """The photo restored with a ``kernel`` of this ``doubt``, or trusted fully (None)."""
