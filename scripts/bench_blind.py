@@ -39,6 +39,7 @@ def main() -> None:
     model.restorer.to(memory_format=torch.channels_last)
     scale, side = arguments.scale, arguments.scale * arguments.size
     pixels = images.to_float(images.read(arguments.photo).pixels)
+    pixels = pixels.repeat(3 // pixels.shape[2], axis=2)  # of a gray one
     top, left = ((length - side) // 2 for length in pixels.shape[:2])
     if min(top, left) < 0:
         parser.error(f"{arguments.photo} has no {side} pixels a side: lower --size or --scale")

@@ -119,7 +119,7 @@ def _sheets(arguments: argparse.Namespace, degradation, batch) -> int:
 
     from blindsr import images
     from blindsr.atomic import write_whole
-    from blindsr.commands.pictures import contact_sheet, to_8_bit
+    from blindsr.commands.pictures import contact_sheet, middle, to_8_bit
     from blindsr.degradation.shuffled import Shuffled
 
     shuffled, scale, side = Shuffled(degradation), arguments.scale, arguments.patch or SHEET_PATCH
@@ -130,14 +130,11 @@ def _sheets(arguments: argparse.Namespace, degradation, batch) -> int:
         return images.to_float(images.read(job.source, max_pixels=arguments.max_pixels).pixels)
 
     def work(job, hr: np.ndarray):
-        wanted = (side + 2 * shuffled.margin(scale)) * scale
-        top, left = (max(n - wanted, 0) // 2 for n in hr.shape[:2])
-        piece = hr[top : top + wanted, left : left + wanted]
+        piece = middle(hr, (side + 2 * shuffled.margin(scale)) * scale)
         panels = []
         for draw in range(SHEET_DRAWS):
-            lr = shuffled(piece, scale, np.random.default_rng((arguments.seed, draw))).lr
-            top, left = (max(n - side, 0) // 2 for n in lr.shape[:2])
-            lr = lr[top : top + side, left : left + side].repeat(scale, axis=0).repeat(scale, axis=1)
+            lr = middle(shuffled(piece, scale, np.random.default_rng((arguments.seed, draw))).lr, side)
+            lr = lr.repeat(scale, axis=0).repeat(scale, axis=1)
             panels.append(to_8_bit(images.from_float(lr, np.uint8)))
         file = io.BytesIO()
         contact_sheet(panels, SHEET_COLUMNS).save(file, "PNG")

@@ -23,6 +23,7 @@ from blindsr.evaluation.cases import CaseSpec, case_name
 from blindsr.evaluation.listing import list_specs
 from blindsr.evaluation.methods.base import Method, load_model, weights_fingerprint
 from blindsr.evaluation.order import Order
+from blindsr.evaluation.protocol import OWN
 from blindsr.evaluation.scores import check_metrics
 from blindsr.evaluation.worker import Task, file_name, run_tasks
 from blindsr.interfaces import SCALES, BlindSRError
@@ -93,6 +94,8 @@ class Benchmark:
             # Earlier versions padded by reflection alone, took some of what they made up for evidence, left more of the photo
             # out of it than need be, or told the surroundings all of the noise.
             rules["surroundings"] = "fitting, no evidence, even, a sixth of the noise, without the mean"
+        if set(self.protocol.metrics) - set(OWN) and self.protocol.border:
+            rules["pyiqa"] = "inside the border"  # earlier versions gave pyiqa the whole picture
         methods = {}
         for method in self.methods:
             weights = weights_fingerprint(order.model) if method.needs_model else ""
@@ -140,30 +143,28 @@ class Benchmark:
         line of the same case and row, made by other weights or options, has put its own in their place, or they were
         removed."""
         finished, last = set(), {}
-        for path in self._files():
-            for line in read_lines(path):
-                case = case_name(line["image"], line["scale"], line["kernel"], line["sigma_255"])
-                cell = line["fingerprint"], line["method"]
-                finished.add(cell)
-                last[path, case, line["method"]] = cell
+        for line in sorted(self._lines(), key=lambda line: line.get("time", 0)):  # of several processes
+            case = case_name(line["image"], line["scale"], line["kernel"], line["sigma_255"])
+            cell = line["fingerprint"], line["method"]
+            finished.add(cell)
+            last[case, line["method"]] = cell
         pictures, wanted = self.order.out / "pictures", {spec.name for spec in self.specs if spec.pictured}
         there = (
             cell
-            for (_, case, row), cell in last.items()
+            for (case, row), cell in last.items()
             if case in wanted and (pictures / case / f"{file_name(row)}.png").exists()
         )
         return finished, set(there)
 
-    def _files(self) -> list[Path]:
-        return sorted(self.order.out.glob("cells*.jsonl"))
+    def _lines(self) -> list[dict[str, Any]]:
+        return [line for path in sorted(self.order.out.glob("cells*.jsonl")) for line in read_lines(path)]
 
     def cells(self) -> list[dict[str, Any]]:
         """The finished cells of this order, in its order; rows such as ``blind, loop 1`` included."""
         place = {mark: i for i, mark in enumerate(self.fingerprints.values())}
-        lines = [line for path in self._files() for line in read_lines(path)]
         rows = [method.label for method in self.methods]  # a folder of results that was renamed keeps its fingerprint
         parts = tuple(f"{row}, " for row in rows)
-        lines = [line for line in lines if line["method"] in rows or line["method"].startswith(parts)]
+        lines = [line for line in self._lines() if line["method"] in rows or line["method"].startswith(parts)]
         cells = {(line["fingerprint"], line["method"]): line for line in lines if line["fingerprint"] in place}
         return sorted(cells.values(), key=lambda c: place[c["fingerprint"]])
 
@@ -248,7 +249,7 @@ class Benchmark:
             "photos": len({s.image for s in self.specs}),
             "limit": order.limit,
             "sets": list(order.sets) if order.sets else [s.name for s in protocol.sets],
-            "kernels": {name: taps for here in self.kernels.values() for name, taps in here.items()},
+            "kernels": self.kernels,
             "groups": {g.name: list(g.kernels) for g in protocol.groups},
             "published": [
                 {"method": row.name, "scale": row.scale, "sigma_255": row.sigma_255, "metric": metric, "values": values}

@@ -54,5 +54,11 @@ DIAGNOSTICS = (
 
 
 def figure(name: str) -> Figure:
-    """The figure of that name; one that only pyiqa knows is called as it is there."""
+    """The figure of that name; one that only pyiqa knows is called as it is there, and has to be made
+    :func:`make_known` where less of it is better."""
     return FIGURES.get(name) or Figure(name.replace("_", " ").upper(), digits=3)
+
+
+def make_known(name: str, lower_is_better: bool) -> None:
+    """Make a figure known that stands in no list here."""
+    FIGURES.setdefault(name, figure(name)._replace(lower_is_better=lower_is_better))

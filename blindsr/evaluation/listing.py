@@ -44,6 +44,7 @@ def list_specs(
         has = ", ".join(f"{v:g}" for v in sorted(known_sigmas))
         at = f" at ×{', ×'.join(map(str, scales))}" if scales else ""
         raise BlindSRError(f"this protocol has no noise of σ {min(unknown_sigmas):g}{at}; it has {has} (of 255)")
+    one_scale = len(set(scales or known_scales)) == 1  # else results of one scale would pass for those of another
     found = [None if protocol.given else kernels_of(setting, data) for setting in protocol.settings]
     _check_names(protocol, {k.name for kernels in found for k in kernels or ()})
     specs = []
@@ -55,13 +56,13 @@ def list_specs(
             for number, (name, (hr, lr, kernel_file)) in enumerate(list(photos.items())[:limit]):
                 image = name if len(protocol.sets) == 1 else f"{image_set.name}-{name}"
                 common = (image_set.name, image, hr, lr, kernel_file, setting.scale)
+                short = (f"{image}_x{setting.scale}", *([image] if one_scale else []))
                 first = number < protocol.pictures
                 if kernels is None:
-                    aliases = (f"{image}_x{setting.scale}", image)
-                    specs.append(CaseSpec(*common, 0.0, None, aliases=aliases, pictured=first))
+                    specs.append(CaseSpec(*common, 0.0, None, aliases=short, pictured=first))
                     continue
                 alone = len(kernels) == len(setting.sigma_255) == 1
-                aliases = (f"{image}_x{setting.scale}", image) if alone else ()
+                aliases = short if alone else ()
                 for sigma in (v for v in setting.sigma_255 if not sigmas_255 or v in sigmas_255):
                     for kernel in kernels:
                         others = tuple(k for k in kernels if k is not kernel)

@@ -15,8 +15,11 @@ from blindsr.ops.filtering import blur
 def psnr(x: Tensor, reference: Tensor, border: int = 0) -> Tensor:
     """Peak signal-to-noise ratio in dB over all channels, (B,), inside a ``border`` of that many pixels.
 
-    Both (B, C, H, W) in [0, 1]; nothing is clipped or rounded here, the protocol does that.
+    Both (B, C, H, W) in [0, 1]; nothing is clipped or rounded here, the protocol does that. Raises BlindSRError where
+    nothing is left inside the border.
     """
+    if min(x.shape[-2:]) <= 2 * border:
+        raise BlindSRError(f"nothing is left of {x.shape[-1]}×{x.shape[-2]} pixels inside a border of {border}")
     if border:
         x, reference = (t[..., border:-border, border:-border] for t in (x, reference))
     return -10 * (x - reference).square().mean((1, 2, 3)).log10()

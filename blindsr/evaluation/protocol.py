@@ -103,6 +103,9 @@ def _border(value: Any, where: str) -> str | int:
     raise config.ConfigError(f"{where}: {value!r} is neither s, s**2 nor a number of pixels")
 
 
+OWN = ("psnr", "ssim", "niqe")  # metrics; any other is asked of pyiqa
+
+
 @dataclass(frozen=True)
 class Protocol:
     """What is degraded, how, and how the result is judged.
@@ -231,6 +234,8 @@ class Protocol:
             parts.append(f"Results are {rounding}; scores over {space} inside a border of {border} pixels.")
         else:
             parts.append(f"There is no truth: results are {rounding} and judged without reference.")
+        if foreign := [m for m in self.metrics if m not in OWN]:
+            parts.append(f"Of pyiqa: {', '.join(foreign)}, over RGB inside the border.")
         return " ".join(parts)
 
     def _said_crop(self) -> str:

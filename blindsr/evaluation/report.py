@@ -56,7 +56,7 @@ def write_report(
             f"<span>{safe(m.figure.heading)}</span></label>"
             for m in metrics
         ),
-        tables="".join(section(table, n, metrics, about["kernels"]) for n, table in enumerate(tables, 1))
+        tables="".join(section(table, n, metrics, about["kernels"][table.scale]) for n, table in enumerate(tables, 1))
         or "<p>No results yet.</p>",
         viewer=_viewer(pictures, metrics, methods) if pictures["entries"] else "",
     )

@@ -127,9 +127,5 @@ def _body(metric: Metric, lines: str, more: str = "") -> str:
 
 def _uneven(table: Table, metric: Metric) -> str:
     """A warning where the cells of this metric are not means of the same number of images; else nothing."""
-    short = [f"{n} of {most} for {method} {unit}" for method, unit, n, most in table.uneven(metric.name)]
-    if not short:
-        return ""
-    listed = "; ".join(short[:6]) + (f"; and {len(short) - 6} cells more" if len(short) > 6 else "")
-    words = f"Not all cells have the same number of images ({listed}): their means do not compare."
-    return f'<p class="warning" {metric.mark}>{safe(words)}</p>'
+    words = table.warning(metric.name)
+    return f'<p class="warning" {metric.mark}>{safe(words)}</p>' if words else ""

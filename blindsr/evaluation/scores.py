@@ -11,17 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blindsr.evaluation.cases import Case
+from blindsr.evaluation.figures import make_known
 from blindsr.evaluation.methods.base import Result
 from blindsr.evaluation.metrics import crossed, kernel_correlation, luma_bt601, psnr, shifted_psnr, ssim
 from blindsr.evaluation.niqe import niqe
-from blindsr.evaluation.protocol import Protocol
+from blindsr.evaluation.protocol import OWN, Protocol
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.distance import kernel_risk
 from blindsr.ops.filtering import blur
 from blindsr.ops.fourier import grid_shift, move
 from blindsr.ops.resize import decimate
-
-OWN = ("psnr", "ssim", "niqe")
 
 
 def score(case: Case, result: Result, protocol: Protocol) -> dict[str, float]:
@@ -33,17 +32,30 @@ def score(case: Case, result: Result, protocol: Protocol) -> dict[str, float]:
     does well there. Of an estimated kernel ``kernel_psnr`` (dB, peak: that of the true one) and
     ``kernel_correlation``, both at the best shift by whole pixels, and ``kernel_risk``, what the model itself thinks of
     it (:attr:`blindsr.inference.result.Restored.risk`); of σ ``sigma_error_255``, absolute.
-    Raises BlindSRError for a result of another size than the truth.
+    Those of pyiqa are of RGB inside the border.
+    Raises BlindSRError, which names the case, for a result of another size than the truth, and where too little is left of
+    it for a metric.
     """
     x = result.x.float().cpu().clamp(0, 1)
     if protocol.round_result:
         x = (255 * x).round() / 255
-    border, figures = protocol.border_pixels(case.scale), {}
+    border = protocol.border_pixels(case.scale)
     if case.x is not None and x.shape != case.x.shape:
         sizes = " and ".join(f"{t.shape[-1]}×{t.shape[-2]}" for t in (x, case.x))
         raise BlindSRError(f"{case.spec.name}: result and truth differ in size ({sizes}); they must be of one")
-    if case.x is not None and min(x.shape[-2:]) <= 2 * border:
+    if min(x.shape[-2:]) <= 2 * border:
         raise BlindSRError(f"{case.spec.name}: nothing is left inside a border of {border}; use larger photos")
+    try:
+        figures = _of_picture(case, result, x, border, protocol)
+    except BlindSRError as error:
+        raise BlindSRError(f"{case.spec.name}: {error}") from None
+    figures |= _of_blur(case, result, x)
+    return {name: round(value, 5 if name == "ssim" else 4) for name, value in figures.items()}
+
+
+def _of_picture(case: Case, result: Result, x: Tensor, border: int, protocol: Protocol) -> dict[str, float]:
+    """What the protocol asks for of ``x`` (1, 3, H, W), the result as it is judged, inside a ``border`` of so many pixels."""
+    figures: dict[str, float] = {}
     if {"psnr", "ssim"} & set(protocol.metrics):
         pair = [luma_bt601(t) if protocol.colour == "y" else t for t in (x, case.x)]
         if "psnr" in protocol.metrics:
@@ -58,9 +70,13 @@ def score(case: Case, result: Result, protocol: Protocol) -> dict[str, float]:
         if name == "niqe":
             figures["niqe"] = niqe(x[0].permute(1, 2, 0).numpy(), border)
         elif name not in OWN:
-            figures[name] = _pyiqa_score(name, x, case.x)
-    figures |= _of_blur(case, result, x)
-    return {name: round(value, 5 if name == "ssim" else 4) for name, value in figures.items()}
+            inside = [None if t is None else _inside(t, border) for t in (x, case.x)]
+            figures[name] = _pyiqa_score(name, *inside)
+    return figures
+
+
+def _inside(x: Tensor, border: int) -> Tensor:
+    return x[..., border : x.shape[-2] - border, border : x.shape[-1] - border]
 
 
 def _of_blur(case: Case, result: Result, x: Tensor) -> dict[str, float]:
@@ -104,7 +120,7 @@ def check_metrics(protocol: Protocol) -> None:
     """Raise BlindSRError, before any work, for a metric that cannot be had."""
     for name in protocol.metrics:
         if name not in OWN:
-            _pyiqa_metric(name)
+            make_known(name, bool(_pyiqa_metric(name).lower_better))
 
 
 @cache

@@ -38,14 +38,15 @@ class Column:
 @dataclass
 class Row:
     """``values``: metric -> column -> mean, and ``all`` for that of all cells. ``counts``: metric -> unit -> cells that
-    were measured. ``below``: metric -> mean of the oracle minus this row, over the cells that both have; the oracle
-    itself has none."""
+    were measured. ``below``: metric -> mean of the oracle minus this row, over the cells that both have, of which
+    ``compared`` holds the number; the oracle itself has none."""
 
     method: str
     published: bool = False
     values: dict[str, dict[str, float]] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     below: dict[str, float] = field(default_factory=dict)
+    compared: dict[str, int] = field(default_factory=dict)
 
     def value(self, metric: str, column: str) -> float | None:
         return self.values.get(metric, {}).get(column)
@@ -86,6 +87,14 @@ class Table:
         if self.by == "kernel":
             most = dict.fromkeys(units, max(most.values()))
         return [(method, unit, n, most[unit]) for (method, unit), n in counts.items() if n < most[unit]]
+
+    def warning(self, metric: str) -> str:
+        """A line about :meth:`uneven` means, or nothing."""
+        short = [f"{n} of {most} for {method} {unit}" for method, unit, n, most in self.uneven(metric)]
+        if not short:
+            return ""
+        listed = "; ".join(short[:6]) + (f"; and {len(short) - 6} cells more" if len(short) > 6 else "")
+        return f"Not all cells have the same number of images ({listed}): their means do not compare."
 
 
 def numbers(cell: Mapping[str, Any]) -> dict[str, float]:
@@ -152,7 +161,7 @@ def _measured(method: str, found: Numbers, oracle: Numbers, columns: Sequence[Co
         row.counts[metric] = dict(Counter(unit for unit, *_ in own))
         told = oracle.get(metric, {})
         if both := [told[cell] - v for cell, v in own.items() if cell in told]:
-            row.below[metric] = fmean(both)
+            row.below[metric], row.compared[metric] = fmean(both), len(both)
     return row
 
 

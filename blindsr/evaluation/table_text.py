@@ -38,7 +38,8 @@ def markdown(
     for table in tables:
         photos = sum(table.photos.values())
         parts.append(f"## ×{table.scale}, σ {table.sigma_255:g}: {photos} photo{'s' * (photos != 1)}")
-        parts += [_figures(table), _diagnostics(table)]
+        warnings = [(figure(m).label, table.warning(m)) for m in table.metrics]
+        parts += [_figures(table), *(f"{label}: {words}" for label, words in warnings if words), _diagnostics(table)]
     parts += [
         f"Rank correlation (Spearman) of the kernel risk of {method} with its dB below the oracle, "
         f"over all {trust.cells} cells: {trust.correlation:.2f}"
@@ -84,20 +85,22 @@ def _grid(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def as_csv(tables: Iterable[Table]) -> str:
-    """Long form: a line for each scale, σ, method, metric and column."""
+    """Long form: a line for each scale, σ, method, metric and column, with the number of ``cells`` that it is the mean of."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["scale", "sigma_255", "method", "published", "metric", "column", "value", "photos"])
+    writer.writerow(["scale", "sigma_255", "method", "published", "metric", "column", "value", "cells"])
     for table in tables:
         for row in table.rows:
             place = [table.scale, table.sigma_255, row.method, int(row.published)]
-            total = "" if row.published else sum(table.photos.values())
-            of_sets = {} if row.published else table.photos  # where columns are sets, those of each
             for metric, values in row.values.items():
+                counts = row.counts.get(metric, {})
+                units = {c.name: c.units for c in table.columns} | {"all": list(counts)}
                 for column, value in values.items():
-                    writer.writerow([*place, metric, column, round(value, 5), of_sets.get(column, total)])
+                    cells = "" if row.published else sum(counts.get(unit, 0) for unit in units[column])
+                    writer.writerow([*place, metric, column, round(value, 5), cells])
             if "psnr" in row.below:
-                writer.writerow([*place, "loss_against_oracle", "all", round(row.below["psnr"], 5), total])
+                loss = round(row.below["psnr"], 5), row.compared["psnr"]
+                writer.writerow([*place, "loss_against_oracle", "all", *loss])
     return text.getvalue()
 
 

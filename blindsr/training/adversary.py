@@ -82,6 +82,7 @@ class Adversary:
         return {"critic": self.critic.state_dict(), "critic_optimizer": optimizer, "critic_skipped": self.skipped}
 
     def load(self, state: dict[str, Any]) -> None:
+        """Take up a :meth:`state`. What was skipped since then stays counted, as steps are."""
         self.critic.load_state_dict(state["critic"])
         self.optimizer.load_state_dict(state["critic_optimizer"])
-        self.skipped = state.get("critic_skipped", 0)  # states of earlier versions do not say
+        self.skipped = max(self.skipped, state.get("critic_skipped", 0))  # states of earlier versions do not say

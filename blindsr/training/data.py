@@ -105,9 +105,11 @@ class BatchSource:
             size = self.photos.size(int(index))
             if size is None or min(size) < side:
                 continue
+            before = rng.bit_generator.state
             top, left = (int(rng.integers(n - side + 1)) for n in size)
             pixels = self.photos.patch(int(index), top, left, side)
-            if pixels is None:
+            if pixels is None:  # the next time that is known beforehand, and nothing may hang on it
+                rng.bit_generator.state = before
                 continue
             patch = np.rot90(images.to_float(pixels), int(rng.integers(4)))
             if rng.random() < 0.5:

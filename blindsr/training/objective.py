@@ -67,6 +67,10 @@ def check_sizes(config: TrainConfig, model: AlternatingSR, source: Source) -> No
         raise BlindSRError(
             f"the restorer has no scale {strange[0]}; set data.scales to some of {list(restorer.scales)}"
         )
+    shown = data.validation_patch // 12 * 12
+    border = max(data.scales) ** 2  # that validation leaves out
+    if set(config.train) != {"initial"} and shown <= 2 * border:
+        raise BlindSRError(f"nothing is left to judge of {shown} pixels inside a border of {border}; raise data.validation_patch")
     sizes = [part.kernel_size for part in source.degradation.parts()]
     if not restorer.uses_kernel:
         return
@@ -77,6 +81,7 @@ def check_sizes(config: TrainConfig, model: AlternatingSR, source: Source) -> No
         if basis is not None and basis.size != size:
             raise BlindSRError(f"the kernels drawn have {size} pixels a side, the basis {basis.size}; make them alike")
     size = max(s or 2 * CUT + 1 for s in sizes)
-    smallest = min(min(data.side(s) for s in data.scales), data.validation_patch // 12 * 12)
-    if smallest < size:
-        raise BlindSRError(f"patches of {smallest} pixels are smaller than the kernels, {size}; raise data.patch")
+    patch = min(data.side(s) for s in data.scales)
+    for pixels, option in ((patch, "data.patch"), (shown, "data.validation_patch")):
+        if pixels < size:
+            raise BlindSRError(f"patches of {pixels} pixels are smaller than the kernels, {size}; raise {option}")

@@ -24,6 +24,5 @@ def draw_pictures(path: Path, rows: Sequence[Shown]) -> None:
                 continue
             axis.set_title(f"{row.title} {title}", fontsize=9)
             axis.imshow(picture, cmap=None if picture.ndim == 3 else "magma", interpolation="nearest", vmin=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part:
         figure.savefig(part, format="png", dpi=90)

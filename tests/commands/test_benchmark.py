@@ -7,7 +7,9 @@ import os
 import re
 import shutil
 import signal
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -95,7 +97,7 @@ def test_everything_is_written_and_nothing_done_twice(data, toy, tmp_path, capsy
     pictures = {p.name for p in (out / "pictures" / "a_x2_k1_s2.55").iterdir()}
     assert {"lr.png", "truth.png", "bicubic.png", "kernel_true.png", "kernel_blind.png"} <= pictures
     about = json.loads((out / "protocol.json").read_text())
-    assert about["methods"] == ["bicubic", "oracle", "blind", "refined", "wrong_kernel"] and len(about["kernels"]["k1"]) == 9
+    assert about["methods"] == ["bicubic", "oracle", "blind", "refined", "wrong_kernel"] and len(about["kernels"]["2"]["k1"]) == 9
     assert {p.name for p in out.iterdir()} >= {"table.md", "table.csv", "table.json"}
     order = ["bicubic", "oracle", "blind, loop 1", "blind, loop 2", "blind", "refined", "wrong_kernel"]
     assert [row["method"] for row in json.loads((out / "table.json").read_text())["tables"][0]["rows"]] == order
@@ -186,6 +188,61 @@ def test_table_and_page_show_the_same_cells(data, toy, tmp_path, capsys, small_m
     shutil.rmtree(out / "pictures")  # those that were removed are made again
     assert run(capsys, *common, *second, small_model)[0] == 0
     assert first == (out / "pictures" / "a_x2_gaussian-1.0_s0" / "oracle.png").read_bytes()
+
+
+def test_pictures_of_other_weights_are_not_shown_whatever_file_they_are_told_in(data, toy, tmp_path, capsys, small_model):
+    """Files of several processes do not lie in the order of their making."""
+    out, other = tmp_path / "out", tmp_path / "other.safetensors"
+    model = checkpoints.load(small_model).model
+    with torch.no_grad():
+        for values in model.restorer.parameters():
+            values.add_(0.001)
+    checkpoints.save(other, model, {})
+    protocol = toy(settings=[{"scale": 2, "kernels": ["gaussian:1.0"]}])
+    common = (protocol, "--data", data, "--out", out, "--jobs", 1, "--limit", 1, "--method", "oracle", "--model")
+    assert run(capsys, *common, small_model)[0] == 0
+    (out / "cells.jsonl").rename(tmp_path / "kept")
+    first = (out / "pictures" / "a_x2_gaussian-1.0_s0" / "oracle.png").read_bytes()
+    assert run(capsys, *common, other)[0] == 0
+    (out / "cells.jsonl").rename(out / "cells.0.jsonl")
+    (tmp_path / "kept").rename(out / "cells.jsonl")
+    assert run(capsys, *common, small_model)[0] == 0
+    assert first == (out / "pictures" / "a_x2_gaussian-1.0_s0" / "oracle.png").read_bytes()
+
+
+def test_kernels_of_one_name_at_several_scales(data, toy, tmp_path, capsys):
+    """Each table of the page has its own."""
+    settings = [{"scale": s, "kernels": ["bicubic"]} for s in (2, 4)]
+    protocol = toy(settings=settings, decimation="corner")
+    assert run(capsys, protocol, "--data", data, "--out", tmp_path, "--limit", 1, "--method", "bicubic")[0] == 0
+    heads = (tmp_path / "report.html").read_text().split("<thead>")[1:]
+    pictures = [re.search(r'<img src="([^"]+)"', head)[1] for head in heads]
+    assert len(pictures) == 2 and pictures[0] != pictures[1]
+
+
+class Stranger:
+    """A metric as pyiqa makes it: how far from the truth at worst."""
+
+    metric_mode, lower_better = "FR", True
+    seen: list[torch.Size] = []
+
+    def __call__(self, x: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+        self.seen.append(x.shape)
+        return (x - truth).abs().max()
+
+
+def test_metrics_of_pyiqa(data, toy, tmp_path, capsys, monkeypatch, small_model):
+    """Inside the border, and the best is the least where pyiqa says so."""
+    monkeypatch.setitem(sys.modules, "pyiqa", SimpleNamespace(create_metric=lambda name: Stranger()))
+    protocol = toy(settings=[{"scale": 2, "kernels": ["gaussian:1.0"]}], metrics=["stranger"], border=6)
+    common = (protocol, "--data", data, "--out", tmp_path, "--limit", 1, "--model", small_model, "--jobs", 1)
+    code, said, _ = run(capsys, *common, "--method", "bicubic", "oracle")
+    assert code == 0 and "Of pyiqa: stranger, over RGB inside the border." in said
+    assert set(Stranger.seen) == {(1, 3, 44, 52)}
+    values = {key[3]: metrics["stranger"] for key, metrics in figures(tmp_path).items()}
+    best = min(values, key=values.get)
+    assert re.search(rf"^\| {best} \| \*\*", (tmp_path / "table.md").read_text(), re.MULTILINE)
+    assert "STRANGER ↓" in (tmp_path / "report.html").read_text()
 
 
 def test_published_numbers_stand_under_their_sets(data, toy, tmp_path, capsys):
@@ -301,6 +358,19 @@ def test_results_of_another_program(data, toy, tmp_path, capsys):
     Image.fromarray(grain(3)[:, :-2]).save(theirs / "c.png")
     code, _, errors = run(capsys, *common, 3)
     assert code == 2 and "differ in size (62×56 and 64×56)" in errors[-1]
+
+
+def test_results_of_one_scale_do_not_pass_for_those_of_another(data, toy, tmp_path, capsys):
+    theirs = tmp_path / "theirs"
+    shutil.copytree(data / "photos", theirs)
+    settings = [{"scale": s, "kernels": ["gaussian:1.0"]} for s in (2, 4)]
+    common = (toy(settings=settings), "--data", data, "--out", tmp_path / "out", "--method", f"folder:{theirs}", "--jobs", 1)
+    code, _, errors = run(capsys, *common)
+    assert code == 2 and "holds no a_x2_gaussian-1.0_s0.png" in errors[-1]
+    assert run(capsys, *common, "--scale", 4)[0] == 0
+    Image.fromarray(grain(1)).save(theirs / "a.tif")
+    code, _, errors = run(capsys, *common, "--scale", 4)
+    assert code == 2 and "a.png has the same name; keep one of them" in errors[-1]
 
 
 def test_perfect_results_are_valid_json(data, toy, tmp_path, capsys):
@@ -488,6 +558,10 @@ def test_small_photos_are_named(data, toy, tmp_path, capsys):
     Image.fromarray(grain(1)[:20, :20]).save(data / "photos" / "a.png")
     code, _, errors = one_photo(capsys, data, toy, tmp_path / "out")
     assert code == 2 and len(errors) == 1 and "a.png: a photo of 20×20 is too small" in errors[0]
+    Image.fromarray(grain(1)[:32, :32]).save(data / "photos" / "a.png")
+    protocol = toy(settings=[{"scale": 2, "kernels": ["gaussian:1.0"]}], border=11)
+    code, _, errors = run(capsys, protocol, "--data", data, "--out", tmp_path / "out", "--method", "bicubic", "--jobs", 1)
+    assert code == 2 and "blindsr: a_x2_gaussian-1.0_s0: SSIM needs at least 11 pixels a side" in errors[-1]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from blindsr.cli import main
 from blindsr.commands import manifest
 from blindsr.commands.batch import Batch, Job
 from blindsr.commands.manifest import Manifest, content_hash
+from blindsr.commands.pictures import Middle, middle
 from blindsr.commands.restore import RestoreTask
 from blindsr.commands.sink import BandSink
 from blindsr.kernels.bicubic import bicubic_kernel
@@ -242,9 +243,26 @@ def test_the_bands_of_one_photo_in_another_format(restore, tmp_path) -> None:
 
 
 def test_a_large_photo_shows_its_middle(restore, photos, tmp_path, monkeypatch) -> None:
+    whole = tmp_path / "whole"
+    assert restore("--compare", "--tile", 32)[0] == 0
+    (tmp_path / "out").rename(whole)
     monkeypatch.setattr("blindsr.commands.pictures.LARGEST", 40)
     assert restore("--compare", "--tile", 32)[0] == 0
-    assert Image.open(tmp_path / "out" / "p0_x2_compare.png").height < 250
+    wide, narrow = (Image.open(folder / "p0_x2_compare.png") for folder in (whole, tmp_path / "out"))
+    assert narrow.size != wide.size
+
+
+@pytest.mark.parametrize("bands", [(48,), (10, 11, 27), (1,) * 48])
+def test_the_middle_is_cut_out_of_whatever_bands_come(pixels, monkeypatch, bands) -> None:
+    monkeypatch.setattr("blindsr.commands.pictures.LARGEST", 20)
+    large = pixels.repeat(2, axis=0).repeat(2, axis=1)
+    shown, top = Middle(pixels, 2), 0
+    for height in bands:
+        shown.put(large[top : top + height])
+        top += height
+    assert not shown.whole and shown.before.shape == (10, 10, 3)
+    assert np.array_equal(shown.after, middle(large, 20))
+    assert np.array_equal(shown.after, shown.before.repeat(2, axis=0).repeat(2, axis=1))  # one lies on the other
 
 
 def test_the_hash_is_of_the_content(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def write(out: Path, cells: list[dict[str, Any]], protocol: Protocol = PROTOCOL,
         "version": "1.0",
         "model": None,
         "limit": None,
-        "kernels": {k: np.full((3, 3), 1 / 9).tolist() for k in KERNELS},
+        "kernels": {2: {k: np.full((3, 3), 1 / 9).tolist() for k in KERNELS}},
     }
     return Page(write_report(out, about | changes, build(protocol, {2: KERNELS}, cells), cells))
 
@@ -138,7 +138,7 @@ def test_lower_is_better_and_ties_are_both_best(tmp_path: Path) -> None:
     """No truth, no kernel, no σ: NIQE of real photos."""
     real = Protocol("d", (ImageSet("toy", lr="toy"),), (Setting(4),), metrics=("niqe",))
     cells = [cell("a", "unknown", m, scale=4, niqe=v) for m, v in zip("zyx", (7, 4.999, 5.001))]
-    page = write(tmp_path, cells, real, kernels={})
+    page = write(tmp_path, cells, real, kernels={4: {}})
     rows = page.rows["table-1 niqe"]
     assert rows == {"z": [("7.00", "u")], "y": [("5.00", "b")], "x": [("5.00", "b")]}
     assert list(rows) == ["z", "y", "x"]

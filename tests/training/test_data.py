@@ -1,5 +1,6 @@
 """Samples and validation batches: what they depend on, and who is left out."""
 
+import shutil
 
 import pytest
 import torch
@@ -53,6 +54,26 @@ def test_unreadable_photos_are_named_and_skipped(photos, tmp_path, toy):
     for step in range(6):
         source.batch(step)
     assert len(said) == 1 and "broken.png" in said[0]
+
+
+def test_samples_do_not_depend_on_when_a_photo_was_found_unreadable(photos, tmp_path, toy):
+    """Nor does a run that goes on, or another number of loaders, then see others."""
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    whole = (folder / "1.png").read_bytes()
+    (folder / "1.png").write_bytes(whole[: len(whole) // 2])  # its size can be read
+
+    def source(said: list[str]) -> BatchSource:
+        config = toy(folder, "usrnet_tiny").data
+        return BatchSource(config, open_photos(config.folders, config.exclude, said.append), 0)
+
+    said: list[str] = []
+    first = source(said)
+    batches = [first.batch(step).x for step in range(6)]
+    assert len(said) == 1 and "1.png" in said[0]
+    later = source([])
+    assert all(torch.equal(first.batch(step).x, batches[step]) for step in range(6))
+    assert all(torch.equal(later.batch(step).x, batches[step]) for step in (5, 4, 3, 2, 1, 0))
 
 
 def test_few_photos_that_are_large_enough_are_found(toy, tmp_path, monkeypatch):

@@ -77,6 +77,7 @@ def test_gradients_of_two_processes_equal_those_of_one_with_twice_the_batch(name
     assert (tmp_path / "two" / "gradients.pt").exists(), done.stderr[-3000:]
     two = torch.load(tmp_path / "two" / "gradients.pt", weights_only=True)
     buffers = [torch.load(tmp_path / "two" / f"buffers{rank}.pt", weights_only=True) for rank in range(2)]
+    assert len(buffers[0]) == len(buffers[1]) and (len(buffers[0]) > 0) == (name == "tiny")
     assert all(torch.equal(a, b) for a, b in zip(*buffers)), "nobody sends them round"
 
     one = Trainer(toy(photos, name, *more, "data.batch=4"), tmp_path / "one")

@@ -315,7 +315,8 @@ def test_flat_pictures_do_not_end_an_adversarial_run(photos, tmp_path, toy):
         ("log_every=0", "at least 1"),
         ("optimizer.learning_rate=-1", "learning_rate must be above 0"),
         ("seed=-1", "seed may not be negative"),
-        ("data.validation_patch=32", "patches of 24 pixels are smaller than the kernels"),
+        ("data.validation_patch=32", "nothing is left to judge of 24 pixels inside a border of 16; raise data.validation_patch"),
+        ("data.validation_patch=32;data.scales=[2]", "24 pixels are smaller than the kernels, 25; raise data.validation_patch"),
         ("loss={image: 0, kernel: 0, sigma: 0, doubt: 0, earlier: 0, earlier_image: 0}", "nothing would be learned"),
     ],
 )

@@ -18,7 +18,8 @@ from blindsr.registry import register
 @dataclass(frozen=True)
 class FolderConfig:
     """``path``: the folder, which gives the row its name. A file is called ``IMAGE_x4_KERNEL_s2.55``, as the folders in
-    ``pictures/`` are; ``IMAGE_x4`` or ``IMAGE`` will do where a photo has one kernel and one noise level."""
+    ``pictures/`` are; ``IMAGE_x4`` will do where a photo has one kernel and one noise level, and ``IMAGE`` where one scale is
+    chosen besides."""
 
     path: str = ""
 
@@ -31,21 +32,26 @@ class Folder(Method):
     def label(self) -> str:
         return check_path("folder", self.config.path).resolve().name
 
-    def _files(self) -> list[Path]:
+    def _files(self) -> dict[str, Path]:
+        """Name without suffix -> file."""
         path = check_path("folder", self.config.path)
         if not path.is_dir():
             raise BlindSRError(f"method folder: {path} is no folder; name the one that holds the results")
-        return images.find([path])
+        files: dict[str, Path] = {}
+        for file in images.find([path]):
+            if file.stem in files:
+                raise BlindSRError(f"{file}: {files[file.stem].name} has the same name; keep one of them")
+            files[file.stem] = file
+        return files
 
     def check(self, model: AlternatingSR | None) -> None:
         self._files()
 
     def fingerprint(self) -> str:
-        return files_fingerprint(self._files())
+        return files_fingerprint(list(self._files().values()))
 
     def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
-        names = (case.spec.name, *case.spec.aliases)
-        files = {path.stem: path for path in self._files()}
+        names, files = (case.spec.name, *case.spec.aliases), self._files()
         path = next((files[name] for name in names if name in files), None)
         if path is None:
             raise BlindSRError(f"{check_path('folder', self.config.path)}: holds no {names[0]}.png; "
