@@ -138,7 +138,7 @@ class AlternatingSR(nn.Module):
         """
         if not self.restorer.uses_kernel:
             if k is not None:
-                raise BlindSRError("this model restores without a kernel; leave --kernel out")
+                raise BlindSRError("this model restores without a kernel; leave the kernel out")
             return Restoration((Iterate(self.restorer(y, None, None, scale), None, None, None),))
         if k is not None:
             if sigma is None:

@@ -129,9 +129,9 @@ def find(kind: str, name_or_path: str) -> Path:
     return path
 
 
-def load(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Read a YAML file; errors name the file and the line. ``extends: other.yaml``, a file beside it, stands for all
-    that it does not say itself; ``above`` are the files that extend this one."""
+def load(path: Path, kind: str = "", above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a YAML file; errors name the file and the line. ``extends: other.yaml``, a file beside it, or a shipped one in
+    configs/``kind``, stands for all that it does not say itself; ``above`` are the files that extend this one."""
     try:
         mapping = yaml.load(path.read_text(encoding="utf-8"), Loader)
     except FileNotFoundError:
@@ -144,10 +144,13 @@ def load(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: expected a mapping at the top level")
     if "extends" not in mapping:
         return mapping
-    base = path.parent / str(mapping.pop("extends"))
+    name = str(mapping.pop("extends"))
+    base = path.parent / name
+    if kind and not base.exists():
+        base = find(kind, name.removesuffix(".yaml"))
     if base.resolve() in [p.resolve() for p in (path, *above)]:
         raise ConfigError(f"{path}: extends {base.name}, which extends it in turn")
-    return merged(load(base, (path, *above)), mapping)
+    return merged(load(base, kind, (path, *above)), mapping)
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,6 +172,8 @@ def override(mapping: dict[str, Any], assignments: Iterable[str]) -> dict[str, A
         *parents, last = dotted.split(".")
         place = mapping
         for parent in parents:
+            if isinstance(place.get(parent), str):  # a component by its bare name
+                place[parent] = {"name": place[parent]}
             place = place.setdefault(parent, {})
             if not isinstance(place, dict):
                 raise ConfigError(f"--set {assignment}: {parent!r} has no options of its own")

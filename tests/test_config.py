@@ -75,6 +75,7 @@ def test_round_trip():
 
 def test_overrides():
     assert override({"a": {"b": 1}}, ["a.b=2", "c.d=[1, x]"]) == {"a": {"b": 2}, "c": {"d": [1, "x"]}}
+    assert override({"a": "x"}, ["a.b=2"]) == {"a": {"name": "x", "b": 2}}  # a component by its bare name
     for bad in ("a.b", "a.b.c=1", "a=[1", "a=2026-13-45"):
         with pytest.raises(ConfigError, match="--set"):
             override({"a": {"b": 1}}, [bad])
@@ -113,6 +114,16 @@ def test_one_file_extends_another(tmp_path):
     top = load(tmp_path / "top.yaml")
     assert top == {"a": 5, "b": {"c": 2, "d": {"e": 4}}, "k": {"name": "y"}, "l": [3]}
     assert merged({"a": None}, {"a": {"b": 1}}) == {"a": {"b": 1}}
+
+
+def test_a_shipped_file_is_extended_from_anywhere(tmp_path):
+    (tmp_path / "mine.yaml").write_text("extends: usrnet_tiny.yaml\nseed: 7\n")
+    assert load(tmp_path / "mine.yaml", "train") == load(find("train", "usrnet_tiny"), "train") | {"seed": 7}
+    (tmp_path / "usrnet_tiny.yaml").write_text("seed: 8\nema: 0.5\n")  # one beside it comes first
+    assert load(tmp_path / "mine.yaml", "train") == {"seed": 7, "ema": 0.5}
+    (tmp_path / "mine.yaml").write_text("extends: usrnet_tin\n")
+    with pytest.raises(ConfigError, match="did you mean 'usrnet_tiny'"):
+        load(tmp_path / "mine.yaml", "train")
 
 
 def test_files_that_extend_each_other(tmp_path):

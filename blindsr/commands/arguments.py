@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
 import re
 from pathlib import Path
@@ -19,6 +20,15 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any):
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **options)
+
+    def parse_known_args(self, args=None, namespace=None):  # noqa: ANN001, ANN201 (as argparse has it)
+        """What an option may have been meant to be is known here alone; no command leaves words to another."""
+        found, left = super().parse_known_args(args, namespace)
+        if left:
+            close = [difflib.get_close_matches(word, self._option_string_actions, n=1) for word in left]
+            meant = next((f"; did you mean {match[0]}?" for match in close if match), "")
+            self.error(f"unrecognized arguments: {' '.join(left)}{meant}")
+        return found, left
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"blindsr: {message} (see '{self.prog} --help')\n")
@@ -60,8 +70,8 @@ def device(text: str) -> str:
     return text
 
 
-def add_photo_options(parser: argparse.ArgumentParser, model: str) -> None:
-    """What ``restore`` and ``estimate`` share; ``model`` is used where none is named."""
+def add_photo_options(parser: argparse.ArgumentParser, model: str, others: str = "") -> None:
+    """What ``restore`` and ``estimate`` share; ``model`` is used where none is named, and ``others`` do as well."""
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="photos, folders, or globs such as 'in/*.png'")
     parser.add_argument("--scale", type=int, choices=(1, 2, 3, 4), default=4, help="enlargement (default: 4)")
     parser.add_argument(
@@ -71,8 +81,8 @@ def add_photo_options(parser: argparse.ArgumentParser, model: str) -> None:
         "--model",
         default=model,
         metavar="NAME|PATH",
-        help="tiny-real (for photos), tiny (for data made by blur, decimation and noise alone), a .safetensors file of "
-        f"ours, or a published .pth (USRNet, BSRNet, BSRGAN) (default: {model})",
+        help="tiny-real (for photos), tiny (for data made by blur, decimation and noise alone), or a .safetensors "
+        f"file of ours{others} (default: {model})",
     )
     parser.add_argument(
         "--grid",

@@ -79,6 +79,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="restore nothing: make the tables and the page of the photos that are finished, while others go on",
     )
+    parser.add_argument(
+        "--fresh", action="store_true", help="do every cell anew, as after a change of a method's code, which nothing else tells"
+    )
     parser.add_argument("--describe", action="store_true", help="print the protocol, and do nothing")
     machine = parser.add_argument_group("machine")
     machine.add_argument(
@@ -129,6 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
         sigmas_255=tuple(arguments.sigmas) if arguments.sigmas else None,
         device=wanted,
         precision=arguments.precision,
+        fresh=arguments.fresh,
         command=shlex.join(["blindsr", *sys.argv[1:]]),
     )
     benchmark = Benchmark(order)
@@ -145,10 +149,12 @@ def restore(benchmark, jobs: int) -> None:
 
     from tqdm import tqdm
 
+    quiet = True if benchmark.rank else None
     total = len(benchmark.specs[benchmark.rank :: benchmark.world]) * len(benchmark.methods)
     left = sum(len(task.methods) for task in benchmark.tasks())
+    if total > left and not quiet:
+        print(f"{total - left} of {total} cells are finished already (--fresh does them anew)", file=sys.stderr)
     noted: set[str] = set()
-    quiet = True if benchmark.rank else None
     with tqdm(
         total=total, initial=total - left, unit="cell", disable=quiet, file=sys.stderr, dynamic_ncols=True
     ) as bar:

@@ -15,7 +15,8 @@ Degrade sharp photos at random: blur, resampling, noise and compression in rando
   manifest.jsonl        a line for each pair: photo, draw, seed, scale; with --record all that was drawn
 
 A pair depends on the seed, the name of its photo and the number of its draw alone, however many processes work. The
-same command goes on where it was stopped. Low-resolution pixels lie on the 'centre' grid."""
+same command goes on where it was stopped. Low-resolution pixels lie on the 'centre' grid. Pairs are RGB of 8 bits,
+whatever the photos are; alpha is left out."""
 
 EXAMPLES = """\
 examples:
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.seed < 0:
         raise BlindSRError("--seed: give a number that is not negative")
     path = config.find("degradation", arguments.config)
-    degradation = registry.parse_component("degradation")(config.load(path), path.name)
+    degradation = registry.parse_component("degradation")(config.load(path, "degradation"), path.name)
     if not isinstance(degradation, ShuffledConfig):
         raise BlindSRError(f"{path}: this is not a shuffled degradation; write 'name: shuffled' and its steps")
     degradation = degradation.without(*arguments.without)

@@ -27,8 +27,8 @@ Without --kernel the blur is found blindly. With it, the restoration is non-blin
 BSRGAN, ESRGAN) takes neither --kernel nor --sigma, and says nothing of either.
 
 The same command goes on where it was stopped: DIR/manifest.jsonl knows, by content and settings, what is done. Large
-photos are restored in tiles and written as they come, so that memory does not grow with them. torchrun spreads many
-photos over processes and machines that share DIR."""
+photos are restored in tiles and written as they come, so that memory does not grow with them. Of a file of several
+pages the first is restored. torchrun spreads many photos over processes and machines that share DIR."""
 
 EXAMPLES = """\
 kernels:
@@ -39,6 +39,7 @@ kernels:
   motion:seed=3         a drawn camera shake
   bicubic               what an ordinary bicubic reduction does
   file.png|.npy|.mat    any kernel; .npy is what 'blindsr estimate' writes
+  file.mat#3            the third of several: cells, or stacked along the last axis (in .npy along the first)
 
 examples:
   blindsr restore photo.jpg
@@ -58,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"the noise level on the 0-255 scale, at most {MAX_SIGMA_255} (default: estimated)",
     )
     parser.add_argument("--compare", action="store_true", help="also write NAME_x4_compare.png: before, after, kernel")
-    add_photo_options(parser, "tiny-real")
+    add_photo_options(parser, "tiny-real", ", or a published .pth (USRNet, BSRNet, BSRGAN)")
     parser.add_argument(
         "--format",
         choices=("png", "tif"),

@@ -89,6 +89,13 @@ class PairWriter:
         among the pairs: one of them might take its place."""
         foreign = not (self.out / MANIFEST).exists()
         known = {line["lr"]: line for line in done if "lr" in line}  # a folder of restored photos has others
+        mixed = f"{self.out}: holds pairs of other photos or settings ({{}}); choose another --out"
+        for name, line in known.items():
+            if any(line.get(key) != value for key, value in asdict(self.settings).items()):
+                raise BlindSRError(mixed.format(name))
+            if "draw" in line and name != self.line(Path(line.get("source", "")), line["draw"])["lr"]:
+                raise BlindSRError(f"{self.out}: holds pairs numbered in another way ({name}); choose another --out, or "
+                                   "--draws 1 where there was one draw of each photo, and more where there were")  # fmt: skip
         among = {os.path.realpath(self.out / part) for part in ("lr", "hr")}
         tasks = []
         for source in sources:
@@ -99,9 +106,7 @@ class PairWriter:
                 wanted = self.line(source, draw)
                 found = known.get(wanted["lr"])
                 if found and not same(found, wanted, holds(source)):
-                    raise BlindSRError(
-                        f"{self.out}: holds pairs of other photos or settings ({wanted['lr']}); choose another --out"
-                    )
+                    raise BlindSRError(mixed.format(wanted["lr"]))
                 if foreign and (taken := [part for part in ("lr", "hr") if (self.out / wanted[part]).exists()]):
                     file = self.out / wanted[taken[0]]
                     raise BlindSRError(f"{file}: exists, and no {MANIFEST} tells of it; choose another --out")

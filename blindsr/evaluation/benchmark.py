@@ -125,7 +125,7 @@ class Benchmark:
 
     def tasks(self) -> list[Task]:
         """The share of this process in what is not finished."""
-        finished, pictured = self._finished()
+        finished, pictured = (set(), set()) if self.order.fresh else self._finished()
         tasks = []
         for spec in self.specs[self.rank :: self.world]:
             done = pictured if spec.pictured else finished

@@ -271,7 +271,7 @@ def load_protocol(name_or_path: str) -> tuple[str, Protocol]:
     """
     path: Path = config.find("benchmark", name_or_path)
     try:
-        return path.stem, config.parse(Protocol, config.load(path), path.stem)
+        return path.stem, config.parse(Protocol, config.load(path, "benchmark"), path.stem)
     except BlindSRError as error:
         said = str(error)
         raise config.ConfigError(said if str(path) in said else f"{path}: {said}") from None

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -36,6 +37,8 @@ def score(case: Case, result: Result, protocol: Protocol) -> dict[str, float]:
     Raises BlindSRError, which names the case, for a result of another size than the truth, and where too little is left of
     it for a metric.
     """
+    if not torch.isfinite(result.x).all():
+        raise BlindSRError(f"{case.spec.name}: the result holds NaN or infinite values; mend the method, or leave it out")
     x = result.x.float().cpu().clamp(0, 1)
     if protocol.round_result:
         x = (255 * x).round() / 255

@@ -220,7 +220,7 @@ def check_writable(path: Path, shape: tuple[int, int, int], dtype: np.dtype, ove
     if os.path.isdir(path):
         raise ImageError(f"{path}: this is a folder; choose another name")
     if os.path.lexists(path) and not overwrite:
-        raise ImageError(f"{path}: exists already; choose another name or allow it with --overwrite")
+        raise ImageError(f"{path}: exists already; choose another name, or allow it to be replaced (--overwrite, overwrite=True)")
     if dtype == np.uint16 and kind not in ("PNG", "TIFF"):
         raise ImageError(f"{path}: {kind} holds only 8 bits and the photo has 16; use .png or .tif")
     if shape[2] in (2, 4) and kind in ("JPEG", "BMP"):

@@ -68,7 +68,7 @@ class BlindSR:
     ) -> BlindSR:
         """Load a shipped model by name, one of our .safetensors files or a published .pth (USRNet, RRDBNet).
 
-        ``device`` is cpu, cuda, cuda:N or mps (None: CUDA if there is any). Raises BlindSRError for a file
+        ``device`` is cpu, cuda, cuda:N or mps (None, auto: CUDA if there is any). Raises BlindSRError for a file
         or device that cannot be used.
         """
         checkpoint = checkpoints.load(name_or_path)
@@ -98,11 +98,11 @@ class BlindSR:
             own = " or ".join(map(str, restorer.scales))
             raise BlindSRError(f"model {self.name} does not enlarge ×{scale}; use scale {own}")
         if not restorer.uses_kernel and kernel is not None:
-            raise BlindSRError(f"model {self.name} restores without a kernel; leave --kernel out")
+            raise BlindSRError(f"model {self.name} restores without a kernel; leave the kernel out")
         if not restorer.uses_kernel and sigma is not None:
-            raise BlindSRError(f"model {self.name} restores without a noise level; leave --sigma out")
+            raise BlindSRError(f"model {self.name} restores without a noise level; leave sigma out")
         if not restorer.uses_kernel and grid != "centre":
-            raise BlindSRError(f"model {self.name} has the grid of its training; leave --grid out")
+            raise BlindSRError(f"model {self.name} has the grid of its training; leave the grid out")
 
     def refines(self, kernel: object = None, refine: bool | None = None) -> bool:
         """Whether the kernel is refined after the loops, for what :meth:`restore` is told.

@@ -23,9 +23,9 @@ ESTIMATE_BYTES = 700  # for each low-resolution pixel that a first estimate look
 
 
 def choose_device(name: str | None, own: bool = False) -> torch.device:
-    """The named device; None takes the first CUDA device, else the CPU. With ``own`` each of the processes that torchrun
+    """The named device; None or ``auto`` takes the first CUDA device, else the CPU. With ``own`` each of the processes that torchrun
     started here takes a GPU of its own, unless the name says which. Raises BlindSRError when it is not there."""
-    if name is None:
+    if name in (None, "auto"):
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if own and name == "cuda" and local_rank() is not None:
         name = f"cuda:{local_rank() % max(torch.cuda.device_count(), 1)}"

@@ -35,7 +35,7 @@ class Loop:
     doubt: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Restored:
     """A restored photo, or an estimate alone (then ``image`` and ``photo`` are None).
 
@@ -74,6 +74,11 @@ class Restored:
     field: KernelField | None = None
     refined: bool = False
     overshoot: float | None = None
+
+    def __repr__(self) -> str:
+        """Without the arrays."""
+        size = "no picture" if self.image is None else "×".join(map(str, self.image.shape))
+        return f"<Restored: {size}, ×{self.scale} by {self.model}, {self.summary()}>"
 
     def record(self) -> dict[str, Any]:
         """Everything but the picture, JSON-ready; the noise level on the 0–255 scale. Without a kernel, nothing that
@@ -157,8 +162,8 @@ class Restored:
         if self.doubt is None or self.doubt < DOUBTFUL[self.scale]:
             return None
         return (
-            f"the blur was hardly found (expected error of the kernel {100 * self.doubt:.0f} %), so the photo was "
-            "restored with care; where you know the blur, give it as --kernel"
+            f"the blur was hardly found (expected error of the kernel {100 * self.doubt:.0f} %), and is trusted little; "
+            "where you know the blur, restore with that kernel"
         )
 
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
@@ -172,7 +177,7 @@ class Restored:
         if self.photo is None:
             raise BlindSRError(f"{path}: there is no picture to save, only an estimate; use restore()")
         if beside.exists() and not overwrite:
-            raise BlindSRError(f"{beside}: exists already; choose another name or allow it with --overwrite")
+            raise BlindSRError(f"{beside}: exists already; choose another name, or allow it to be replaced (--overwrite, overwrite=True)")
         images.write(path, self.photo, overwrite=overwrite)
         write_whole(beside, json_bytes(self.record()))
 

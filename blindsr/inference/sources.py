@@ -49,7 +49,8 @@ def as_photo(source: Source) -> images.Photo:
         return images.read(source)
     array = np.asarray(source)
     if array.dtype not in (np.uint8, np.uint16) or array.ndim not in (2, 3) or 0 in array.shape:
-        raise BlindSRError(f"a source array is (H, W[, C]) uint8 or uint16, not {array.shape} {array.dtype}")
+        cure = "; from [0, 1], give (255 * x).round().astype(numpy.uint8)" if array.dtype.kind == "f" else ""
+        raise BlindSRError(f"a source array is (H, W[, C]) uint8 or uint16, not {array.shape} {array.dtype}{cure}")
     array = array if array.ndim == 3 else array[..., None]
     if array.shape[2] > 4:
         raise BlindSRError(f"a source array has 1 to 4 channels, not {array.shape[2]}; give (H, W[, C])")

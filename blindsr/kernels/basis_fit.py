@@ -45,7 +45,7 @@ def load_basis_config(name: str | Path) -> BasisConfig:
     Raises ConfigError when there is none or it is wrong.
     """
     path = find("basis", str(name))
-    return parse(BasisConfig, load(path), path.stem)
+    return parse(BasisConfig, load(path, "basis"), path.stem)
 
 
 def kept(basis: KernelBasis, kernels: np.ndarray) -> float:
@@ -79,10 +79,12 @@ def fit_basis(
     if out.suffix != ".npz":
         raise BlindSRError(f"{out}: a kernel basis is an .npz file; name it so")
     if out.exists() and not overwrite:
-        raise BlindSRError(f"{out}: exists already; choose another --out or allow it with --overwrite")
+        raise BlindSRError(f"{out}: exists already; choose another --out or allow it to be replaced (--overwrite)")
     if not isinstance(config, BasisConfig):
         config = load_basis_config(config)
     family = build(config.kernels)
+    if family.size % 2 == 0:
+        raise BlindSRError(f"kernels of {family.size} pixels a side have no middle; make their size odd")
     rng = np.random.default_rng(config.seed)
     say(f"drawing {config.count} kernels of {family.size}×{family.size}")
     kernels = family.sample(config.count, rng)

@@ -77,7 +77,7 @@ def tidy(k: np.ndarray, name: str) -> np.ndarray:
 def _check_sides(shape: tuple[int, ...], name: str) -> None:
     if max(shape) > LARGEST:
         sides = "×".join(map(str, shape))
-        raise BlindSRError(f"{name}: {sides} is too large for a blur kernel (at most {LARGEST}); is it a photo?")
+        raise BlindSRError(f"{name}: {sides} is too large for a blur kernel (at most {LARGEST}); is it a photo, or a plot?")
 
 
 def _split(text: str) -> tuple[Path, int | None]:
@@ -148,7 +148,8 @@ def _read(path: Path, number: int | None) -> np.ndarray:
         raise BlindSRError(f"{path}: holds no kernel; give a 2-D array of numbers")
     if number is None and len(found) > 1:
         last = len(found)
-        raise BlindSRError(f"{path}: holds {last} kernels; choose one, as {path.name}#1 … {path.name}#{last}")
+        sides = "×".join(map(str, found[0].shape))
+        raise BlindSRError(f"{path}: holds {last} kernels, the first {sides}; choose one, as {path.name}#1 … {path.name}#{last}")
     number = 1 if number is None else number
     if not 1 <= number <= len(found):
         raise BlindSRError(f"{path}: there is no kernel #{number}; it holds {len(found)}, counted from 1")

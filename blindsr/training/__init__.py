@@ -14,7 +14,7 @@ from blindsr.training.settings import TrainConfig
 def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> TrainConfig:
     """Read a training configuration: a path, or the bare name of a shipped one."""
     path = config.find("train", name_or_path)
-    return config.parse(TrainConfig, config.override(config.load(path), overrides), path.name)
+    return config.parse(TrainConfig, config.override(config.load(path, "train"), overrides), path.name)
 
 
 def run(name_or_path: str, overrides: Sequence[str] = (), out: Path | None = None, fresh: bool = False) -> Path:

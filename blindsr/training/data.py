@@ -34,7 +34,8 @@ def split(config: DataConfig, report=print) -> tuple[Photos, Photos]:
     photos = open_photos(config.folders, config.exclude, report)
     n = len(photos)
     if n <= config.validation:
-        raise BlindSRError(f"{n} photos are too few to hold back {config.validation} for validation")
+        raise BlindSRError(f"{n} photos are too few to hold back {config.validation} for validation; add "
+                           "photos, or lower data.validation")  # fmt: skip
     held = {(2 * i + 1) * n // (2 * config.validation) for i in range(config.validation)}
     return photos.subset([i for i in range(n) if i not in held]), photos.subset(sorted(held))
 

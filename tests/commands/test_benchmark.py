@@ -25,7 +25,8 @@ from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.atomic import read_lines
 from blindsr.cli import main
 from blindsr.evaluation import worker
-from blindsr.evaluation.methods.base import load_model, weights_fingerprint
+from blindsr.evaluation.methods.base import Result, load_model, weights_fingerprint
+from blindsr.evaluation.methods.bicubic import Bicubic
 from blindsr.evaluation.protocol import load_protocol
 from blindsr.kernels.gaussian import gaussian
 from blindsr.restorers.rrdbnet import RRDBNetConfig
@@ -243,6 +244,23 @@ def test_metrics_of_pyiqa(data, toy, tmp_path, capsys, monkeypatch, small_model)
     best = min(values, key=values.get)
     assert re.search(rf"^\| {best} \| \*\*", (tmp_path / "table.md").read_text(), re.MULTILINE)
     assert "STRANGER ↓" in (tmp_path / "report.html").read_text()
+
+
+def test_everything_anew_after_a_change_of_code(data, toy, tmp_path, capsys, monkeypatch):
+    protocol = toy(settings=[{"scale": 2, "kernels": ["gaussian:1.0"]}])
+    common = (protocol, "--data", data, "--out", tmp_path / "out", "--limit", 1, "--method", "bicubic", "--jobs", 1)
+    assert run(capsys, *common)[0] == 0
+    before = figures(tmp_path / "out")["a", "gaussian-1.0", 0.0, "bicubic"]["psnr"]
+    monkeypatch.setattr(Bicubic, "restore", lambda self, case, model: [Result(0 * case.x)])
+    code, _, errors = run(capsys, *common)
+    assert code == 0 and "1 of 1 cells are finished already (--fresh does them anew)" in errors[0]
+    assert figures(tmp_path / "out")["a", "gaussian-1.0", 0.0, "bicubic"]["psnr"] == before
+    code, said, _ = run(capsys, *common, "--fresh")
+    after = figures(tmp_path / "out")["a", "gaussian-1.0", 0.0, "bicubic"]["psnr"]
+    assert code == 0 and after < before - 5 and f"{after:.2f}" in said
+    monkeypatch.setattr(Bicubic, "restore", lambda self, case, model: [Result(case.x * float("nan"))])
+    code, _, errors = run(capsys, *common, "--fresh")
+    assert code == 2 and "a_x2_gaussian-1.0_s0: the result holds NaN or infinite values" in errors[-1]
 
 
 def test_published_numbers_stand_under_their_sets(data, toy, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -91,6 +92,19 @@ def test_other_settings_are_not_mixed_in(photos, tmp_path, capsys):
     assert degrade(photos, out, "--jobs", "1", "--seed", "1") == 2
     assert "holds pairs of other photos or settings" in capsys.readouterr().err
     assert contents(out) == before
+
+
+def test_pairs_of_other_numbers_or_scales_are_not_mixed_in_under_other_names(photos, tmp_path, capsys):
+    """Where no file would be written over, too."""
+    assert degrade(photos, tmp_path / "out") == 0
+    for more, message in ((("--draws", "1"), "numbered in another way"), (("--scale", "4"), "other photos or settings")):
+        other = tmp_path / more[0]
+        other.mkdir()
+        shutil.copy(next(photos.glob("*.png")), other / "another.png")
+        capsys.readouterr()
+        assert degrade(other, tmp_path / "out", *more) == 2
+        assert message in capsys.readouterr().err
+    assert degrade(photos, tmp_path / "out", "--draws", "4") == 0  # more of the same
 
 
 def test_a_bad_photo_stops_nobody(photos, tmp_path, capsys):

@@ -339,6 +339,7 @@ def test_the_front_door(small_model: Path, pixels: np.ndarray) -> None:
     restored = blindsr.restore(pixels, 3, small_model, kernel="gaussian:1.0", sigma=0.01)
     assert restored.image.shape == (72, 90, 3) and restored.model == "small"
     assert "25×25 given" in restored.summary() and "noise 2.5 of 255 given" in restored.summary()
+    assert restored.summary() in repr(restored) and len(repr(restored)) < 200
     assert blindsr.BlindSR is BlindSR
 
 
@@ -346,7 +347,7 @@ def test_a_model_that_uses_no_kernel_has_the_grid_of_its_training(pixels: np.nda
     restorer = RRDBNetConfig(scale=2, channels=4, blocks=1, growth=2)
     model = BlindSR(AlternatingSR(AlternatingConfig(restorer)), "theirs", device="cpu")
     assert model.restore(pixels, 2).image.shape == (pixels.shape[0] * 2, pixels.shape[1] * 2, 3)
-    with pytest.raises(BlindSRError, match="theirs has the grid of its training; leave --grid out"):
+    with pytest.raises(BlindSRError, match="theirs has the grid of its training; leave the grid out"):
         model.restore(pixels, 2, grid="corner")
 
 

@@ -28,6 +28,7 @@ def test_precision(monkeypatch) -> None:
 
 def test_devices(monkeypatch) -> None:
     assert machine.choose_device("cpu") == CPU
+    assert machine.choose_device("auto") == machine.choose_device(None)
     monkeypatch.setenv("LOCAL_RANK", "3")
     assert machine.choose_device("cpu", own=True) == CPU
     for name in ("gpu", "cuda:99"):

@@ -125,7 +125,7 @@ def test_mat(tmp_path):
     cells = np.empty((1, 3), object)
     cells[0] = [K, K.T, np.eye(4)]
     savemat(path, {"kernels": cells})
-    assert "holds 3 kernels; choose one, as k.mat#1 … k.mat#3" in complaint(str(path))
+    assert "holds 3 kernels, the first 3×3; choose one, as k.mat#1 … k.mat#3" in complaint(str(path))
     assert np.allclose(parse_kernel(f"{path}#2", 2), K.T / 12)
     assert parse_kernel(f"{path}#3", 2).shape == (5, 5)
     assert "no kernel #4" in complaint(f"{path}#4")
@@ -146,7 +146,7 @@ def test_mat(tmp_path):
         (np.array([[1.0, -1.0, 1e-9]]), "positive sum"),
         (np.zeros((0, 3)), "not a kernel"),
         (np.array([["a"]]), "not a kernel"),
-        (np.ones((300, 300)), "is it a photo?"),
+        (np.ones((300, 300)), "is it a photo, or a plot?"),
         (np.ones(7), "two dimensions"),
         (np.ones((2, 2, 3, 3)), "two dimensions"),
     ],

@@ -160,7 +160,7 @@ def test_one_iterate_and_nothing_found() -> None:
 
 def test_what_the_model_refuses() -> None:
     model, y = AlternatingSR(AlternatingConfig(restorer=SMALL)), torch.rand(1, 3, 9, 8)
-    with pytest.raises(BlindSRError, match="restores without a kernel; leave --kernel out"):
+    with pytest.raises(BlindSRError, match="restores without a kernel; leave the kernel out"):
         model(y, 4, torch.ones(1, 1, 1, 1))
     with pytest.raises(BlindSRError, match="enlarges ×4 only, not ×3; use scale 4"):
         model(y, 3)
@@ -240,8 +240,8 @@ def test_tiles(model: BlindSR, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"kernel": "gaussian:1.6"}, "model bsr restores without a kernel; leave --kernel out"),
-        ({"sigma": 0.01}, "model bsr restores without a noise level; leave --sigma out"),
+        ({"kernel": "gaussian:1.6"}, "model bsr restores without a kernel; leave the kernel out"),
+        ({"sigma": 0.01}, "model bsr restores without a noise level; leave sigma out"),
         ({"scale": 3}, "model bsr does not enlarge ×3; use scale 4"),
         ({"boundary": "mirror"}, "boundary 'mirror' is not known"),
     ],
@@ -276,8 +276,8 @@ def test_restore_for_real(published: Path, photo: Path, pixels: np.ndarray, tmp_
 @pytest.mark.parametrize(
     ("command", "options", "words"),
     [
-        ("restore", ["--kernel", "gaussian:1.6"], "restores without a kernel; leave --kernel out"),
-        ("restore", ["--sigma", "5"], "restores without a noise level; leave --sigma out"),
+        ("restore", ["--kernel", "gaussian:1.6"], "restores without a kernel; leave the kernel out"),
+        ("restore", ["--sigma", "5"], "restores without a noise level; leave sigma out"),
         ("restore", ["--scale", "3"], "does not enlarge ×3; use scale 4"),
         ("estimate", [], "restores without a kernel and finds none: choose a blind --model, such as tiny"),
     ],
