@@ -1,4 +1,4 @@
-"""The examples of docs/extending.md are components that work."""
+"""The examples of docs/extending.md are components that work, and links lead somewhere."""
 
 import re
 import sys
@@ -115,3 +115,24 @@ def test_method(make):
     method = make("tikhonov")
     (result,) = method.restore(case, None)
     assert result.x.shape == (1, 3, 16, 18) and method.label == "tikhonov"
+
+
+PAGES = [ROOT / "README.md", *(page for part in ("docs", "pca", "blindsr/weights") for page in sorted((ROOT / part).rglob("*.md")))]
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that a page's headings have as the ends of links."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path):
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    for link in links:
+        if re.match(r"https?:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link

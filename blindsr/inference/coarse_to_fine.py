@@ -23,7 +23,7 @@ from blindsr.ops.edges import l0_smooth
 from blindsr.ops.filtering import LUMA_NOISE
 from blindsr.ops.least_squares import kernel_least_squares, non_negative
 
-# Chosen on photos held back from training, under drawn camera shake (docs/training.md).
+# Chosen on photos held back from training, under drawn camera shake (docs/experiments.md).
 SMALLEST, RATIO = 3, 2**0.5  # side of the first kernel; from one size to the next
 TURNS = 5  # on every size
 STRONGEST, WEAKEST, FALL = 4e-3, 1e-4, 1.1  # λ, a squared contrast, and what it is divided by after every turn

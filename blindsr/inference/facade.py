@@ -232,7 +232,7 @@ class BlindSR:
 
     def _resolved(self, photo: images.Photo, scale: int) -> Literal["fp32", "bf16"]:
         """float32 for photos of 16 bits, and for those that are not enlarged: without noise they come so near to the truth
-        that bfloat16 would cost 0.1 dB (docs/benchmarks.md)."""
+        that bfloat16 would cost 0.1 dB (docs/speed.md)."""
         return machine.resolve_precision(self.precision, self.device, photo.pixels.itemsize > 1 or scale == 1)
 
     def _networks(self, precision: str) -> ExitStack:

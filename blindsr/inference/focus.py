@@ -30,7 +30,7 @@ from blindsr.kernels.gaussian import gaussian
 from blindsr.ops.filtering import LUMA_NOISE, luma
 from blindsr.ops.fourier import psf_to_otf
 
-# Chosen on photos held back from training (docs/training.md).
+# Chosen on photos held back from training (docs/experiments.md).
 LIKELIER = 0.03  # by how much the mean must be less under a disk; under Gaussian blur it was by 0.013 at most
 WAVES, NO_MORE = 2.3, 1.05  # times the disk's total variation: the Gaussian's at least; times the free kernel's: the disk's at most
 NEAR = tuple(np.linspace(0.8, 1.2, 9).tolist())  # times the radius of the kernel that was found

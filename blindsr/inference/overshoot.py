@@ -16,7 +16,7 @@ from torch import Tensor
 from blindsr.inference.trial import Trial, each
 from blindsr.interfaces import Iterate
 
-# Chosen on photos held back from training (docs/training.md).
+# Chosen on photos held back from training (docs/experiments.md).
 BEYOND = 0.02  # of the range of brightness: less is what networks and noise leave
 SHARE, MOST = 0.005, 0.08  # of the pixels: half of the photos have less than 0.002 with the true kernel, text has more than 0.1
 SAME = 0.8  # of the share: where a narrower kernel leaves so much, it is not the width

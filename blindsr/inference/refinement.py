@@ -49,7 +49,7 @@ from blindsr.kernels.gaussian_fit import nearest_gaussian
 from blindsr.kernels.placing import on_box
 from blindsr.ops.filtering import luma
 
-# Chosen on photos held back from training, with kernels inside and outside the training family (docs/training.md).
+# Chosen on photos held back from training, with kernels inside and outside the training family (docs/experiments.md).
 ROUNDS = 3  # one, where the kernel is a Gaussian or a disk
 HARDLY = 0.6  # a doubt
 GAUSSIAN = 0.1  # relative distance to the nearest Gaussian up to which a kernel is nearly one

@@ -18,7 +18,7 @@ from blindsr.ops.filtering import LUMA_NOISE, blur, luma
 from blindsr.ops.least_squares import kernel_least_squares, likely, non_negative
 from blindsr.ops.resize import decimate
 
-# Chosen on photos held back from training, with kernels inside and outside the training family (docs/training.md).
+# Chosen on photos held back from training, with kernels inside and outside the training family (docs/experiments.md).
 FLAT = {1: 0.001, 2: 0.004, 3: 0.004, 4: 0.004}  # by scale: squared contrast of what is no edge
 ERROR, NOISY = 2.0, 100.0  # the share of the power of x̃ that is wrong: by the doubt, and by σ
 ERRORS = 0.2, 1.0  # bounds of the former

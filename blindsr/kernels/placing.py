@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy.ndimage import center_of_mass, label
 from torch import Tensor
 
-# Chosen on photos held back from training, under drawn camera shake (docs/training.md).
+# Chosen on photos held back from training, under drawn camera shake (docs/experiments.md).
 WEAK = 0.05  # of the largest tap: weaker ones belong to no path
 SPECK = 0.05  # of the mass of the heaviest piece: lighter ones do not either
 
