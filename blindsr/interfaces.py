@@ -86,7 +86,8 @@ class Restoration:
 
 @dataclass(frozen=True)
 class Degraded:
-    """A training pair. ``lr`` (h, w, C) and ``hr`` (h·s, w·s, C) are float32 arrays in [0, 1].
+    """A training pair. ``lr`` (h, w, C) and ``hr`` (h·s, w·s, C) are float32 arrays in [0, 1]; noise may
+    take ``lr`` beyond, where it is not rounded as in files.
 
     ``kernel`` (kh, kw) and ``sigma`` are None where no single true one exists; ``record`` is what was
     drawn, as JSON-ready values, enough to replay ``lr`` exactly."""

@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     from blindsr.commands.manifest import Manifest
     from blindsr.commands.model import load_model
     from blindsr.interfaces import BlindSRError
-    from blindsr.kernels.files import parse_kernel
+    from blindsr.kernels.files import is_bicubic, parse_kernel
 
     scale, out = arguments.scale, arguments.out
     if arguments.per_tile and arguments.kernel is not None:
@@ -122,7 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
     def settings() -> dict[str, Any]:
         kernel = None
         if arguments.kernel is not None:  # the same taps from a file would lie elsewhere than the word
-            kernel = [arguments.kernel.strip().lower() == "bicubic", parse_kernel(arguments.kernel, scale).tolist()]
+            kernel = [is_bicubic(arguments.kernel), parse_kernel(arguments.kernel, scale).tolist()]
         named = ("scale", "sigma", "grid", "boundary", "tile", "precision", "compare", "per_tile")
         made = {"kernel": kernel, "model": model().fingerprint()}
         made["refine"] = model().refines(arguments.kernel, arguments.refine)

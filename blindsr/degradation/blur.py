@@ -9,7 +9,7 @@ import numpy as np
 
 from blindsr.degradation.operation import Drawn, Operation, Pair
 from blindsr.kernels.gaussian import gaussian
-from blindsr.limits import check_least, check_rising, check_shares
+from blindsr.limits import check_least, check_odd, check_rising, check_shares
 from blindsr.registry import register
 
 RANK_ERROR = 1e-4  # of the largest weight: what a kernel may lose when it is split into separable parts
@@ -56,6 +56,7 @@ class GaussianBlurConfig:
     def __post_init__(self) -> None:
         check_shares(anisotropic=self.anisotropic)
         check_rising(3, 255, size=self.size)
+        check_odd(**{"the lower end of size": self.size[0], "the upper end of size": self.size[1]})
         for name, law in {"variance": self.variance, "width": self.width}.items():
             check_least(0, **{f"both numbers of {name}": min(law)})
             check_least(0.01, **{f"the {name} at ×1": sum(law)})

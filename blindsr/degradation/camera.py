@@ -70,6 +70,8 @@ class Camera(Operation):
 
     def apply(self, pair: Pair, drawn: Drawn) -> Pair:
         light = unprocess(pair.lr, drawn)
+        if min(light.shape[:2]) < 2:  # nothing to be interpolated from
+            return replace(pair, lr=process(light, drawn), hr=process(unprocess(pair.hr, drawn), drawn))
         raw = mosaic(light)
         rng = np.random.default_rng(drawn["seed"])
         deviation = np.sqrt(raw * np.float32(drawn["shot"]) + np.float32(drawn["read"]))
@@ -117,9 +119,8 @@ def mosaic(light: np.ndarray) -> np.ndarray:
 def demosaic(raw: np.ndarray) -> np.ndarray:
     """(H, W) -> (H, W, 3) float32: edge-aware, in 16 bits with room for noise below black and above white."""
     height, width = raw.shape
-    padded = np.pad(
-        raw, ((2, 2 + height % 2), (2, 2 + width % 2)), mode="symmetric" if min(raw.shape) < 4 else "reflect"
-    )
+    # Reflected without the edge, which keeps the order of the filters; a side of one pixel has no such reflection.
+    padded = np.pad(raw, ((2, 2 + height % 2), (2, 2 + width % 2)), mode="reflect")
     room = 0.25
     counts = np.rint((np.clip(padded, -room, 1 + room) + room) * (65535 / (1 + 2 * room))).astype(np.uint16)
     colours = cv2.demosaicing(counts, cv2.COLOR_BayerRGGB2RGB_EA)[2 : 2 + height, 2 : 2 + width]

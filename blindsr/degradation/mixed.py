@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from blindsr import registry
 from blindsr.config import find, load
-from blindsr.interfaces import Batch, Degradation, Degraded
+from blindsr.interfaces import Degradation
 from blindsr.limits import check_weights
 
 
@@ -40,7 +39,7 @@ class MixedConfig:
 
 @registry.register("degradation", "mixed", MixedConfig)
 class Mixed(Degradation):
-    """See its configuration."""
+    """See its configuration. It makes nothing itself: whoever wants a batch asks :meth:`choose` for the part that does."""
 
     def __init__(self, config: MixedConfig):
         self.config = config
@@ -53,14 +52,3 @@ class Mixed(Degradation):
 
     def choose(self, rng: np.random.Generator) -> Degradation:
         return self._parts[int(rng.choice(len(self._parts), p=self._shares))].choose(rng)
-
-    def __call__(self, hr: np.ndarray, scale: int, rng: np.random.Generator) -> Degraded:
-        return self.choose(rng)(hr, scale, rng)
-
-    def batch(self, x: Tensor, scale: int, rng: np.random.Generator) -> Batch:
-        """By one of the parts; :meth:`choose` first where its margin matters."""
-        return self.choose(rng).batch(x, scale, rng)
-
-    def margin(self, scale: int) -> int:
-        """The largest of the parts'."""
-        return max(part.margin(scale) for part in self._parts)

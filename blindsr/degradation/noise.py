@@ -28,7 +28,7 @@ def white(shape: tuple[int, ...], drawn: Drawn) -> np.ndarray:
     noise = rng.standard_normal(shape, dtype=np.float32)
     if drawn["kind"] == "colour":
         return noise * np.float32(drawn["level"] / 255)
-    # Taking absolute values may leave a negative eigenvalue; it counts as none.
+    # Rounding may leave a negative eigenvalue; it counts as none.
     values, vectors = np.linalg.eigh(np.array(drawn["covariance"]))
     return noise @ (vectors * np.sqrt(np.maximum(values, 0))).T.astype(np.float32)
 

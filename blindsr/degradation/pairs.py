@@ -87,8 +87,8 @@ class PairWriter:
         there, and its record, where that is wanted. Raises BlindSRError where the manifest tells of other settings: its
         pairs would be mixed with these; where there is none, and a file in the place of a pair; and where a photo lies
         among the pairs: one of them might take its place."""
-        foreign = not (self.out / MANIFEST).exists()
         known = {line["lr"]: line for line in done if "lr" in line}  # a folder of restored photos has others
+        foreign = not (self.out / MANIFEST).exists() or bool(done and not known)
         mixed = f"{self.out}: holds pairs of other photos or settings ({{}}); choose another --out"
         for name, line in known.items():
             if any(line.get(key) != value for key, value in asdict(self.settings).items()):
@@ -109,7 +109,7 @@ class PairWriter:
                     raise BlindSRError(mixed.format(wanted["lr"]))
                 if foreign and (taken := [part for part in ("lr", "hr") if (self.out / wanted[part]).exists()]):
                     file = self.out / wanted[taken[0]]
-                    raise BlindSRError(f"{file}: exists, and no {MANIFEST} tells of it; choose another --out")
+                    raise BlindSRError(f"{file}: exists, and no {MANIFEST} of pairs tells of it; choose another --out")
                 told = found and ("record" in found or not self.record)
                 if not (told and all((self.out / found[part]).exists() for part in ("lr", "hr"))):
                     left.append(draw)

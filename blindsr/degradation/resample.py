@@ -11,7 +11,7 @@ from blindsr.degradation.blur import convolve
 from blindsr.degradation.operation import Drawn, Operation, Pair
 from blindsr.kernels.gaussian import gaussian
 from blindsr.limits import check_least, check_odd, check_rising, check_shares
-from blindsr.ops.resize import cubic_matrix
+from blindsr.ops.resize import keys_cubic
 from blindsr.registry import register
 
 METHODS = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
@@ -70,8 +70,12 @@ class Halve(_Resampling):
         height, width = pair.lr.shape[:2]
         if drawn["method"] != "matlab":
             return replace(pair, lr=resize(pair.lr, (height // 2, width // 2), drawn["method"]))
-        rows, cols = (cubic_matrix(n, -(-n // 2), 0.5, 0.5).astype(np.float32) for n in (height, width))
-        return replace(pair, lr=np.clip(np.einsum("ri,ijc,kj->rkc", rows, pair.lr, cols, optimize=True), 0, 1))
+        # MATLAB's imresize by a half (:func:`blindsr.ops.resize.bicubic_shrink`), as one filter of eight taps for all pixels.
+        taps = keys_cubic((np.arange(8) - 3.5) / 2).astype(np.float32)
+        taps /= taps.sum()
+        lr = np.pad(pair.lr, ((3, 4), (3, 4), (0, 0)), mode="symmetric")
+        lr = cv2.sepFilter2D(lr, -1, taps, taps, anchor=(3, 3))[3:-4:2, 3:-4:2]
+        return replace(pair, lr=np.clip(lr, 0, 1))
 
 
 @dataclass(frozen=True)

@@ -80,10 +80,17 @@ class TiffSource:
 
     @property
     def exif(self) -> Image.Exif:
-        """Main directory of the page, to be read from while the stream is open."""
+        """Main directory of the page, to be read from while the stream is open; where it is damaged, the orientation alone."""
         exif = Image.Exif()
         self._stream.seek(0)
-        exif.load_from_fp(self._stream)
+        try:
+            if self._file.is_bigtiff:  # of which Pillow's reader of directories alone knows nothing
+                return Image.open(self._stream, formats=["TIFF"]).getexif()
+            exif.load_from_fp(self._stream)
+        except Exception:  # nearly anything on malformed EXIF, which is no reason to refuse a photo
+            exif = Image.Exif()
+            if tag := self._page.tags.get(metadata.ORIENTATION):
+                exif[metadata.ORIENTATION] = tag.value
         return exif
 
     @property

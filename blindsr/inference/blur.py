@@ -13,7 +13,7 @@ from torch import Tensor
 from blindsr.inference.result import Loop
 from blindsr.inference.sources import check_sigma, support
 from blindsr.interfaces import BlindSRError, Grid, Restoration
-from blindsr.kernels.files import parse_kernel, tidy
+from blindsr.kernels.files import is_bicubic, parse_kernel, tidy
 from blindsr.ops.fourier import grid_shift
 
 
@@ -81,8 +81,8 @@ def known_blur(
     if isinstance(kernel, (str, os.PathLike)):
         name = os.fspath(kernel).strip()
         array = parse_kernel(name, scale)
-        if name.lower() == "bicubic":
-            shift = 0.0  # that kernel holds the offset of the centre grid itself
+        if is_bicubic(name):
+            shift = 0.0
     else:
         name, array = "array", tidy(kernel, "the kernel")
     k = torch.from_numpy(array)[None, None].to(device, torch.float32)

@@ -50,6 +50,11 @@ def parse_kernel(text: str, scale: int) -> np.ndarray:
         raise BlindSRError(f"kernel {text!r}: {error}; write {WORDS[word.lower()]}") from None
 
 
+def is_bicubic(text: str) -> bool:
+    """Whether ``text`` is the word for the kernel that holds the offset of the centre grid itself."""
+    return text.strip().lower() == "bicubic"
+
+
 def tidy(k: np.ndarray, name: str) -> np.ndarray:
     """Check a kernel given by a user and bring it to our convention: 2-D, float64, odd sides, sum 1.
 
@@ -58,7 +63,9 @@ def tidy(k: np.ndarray, name: str) -> np.ndarray:
     k = np.asarray(k)
     if k.dtype.kind not in "fiub" or 0 in k.shape:
         raise BlindSRError(f"{name}: not a kernel (an array of {k.dtype}, {k.shape}); give a 2-D array of numbers")
-    if k.ndim > 2:  # drop batch and channel axes of length 1
+    while k.ndim > 2 and k.shape[0] == 1:  # drop batch and channel axes of length 1
+        k = k[0]
+    if k.ndim > 2:
         k = k.reshape([n for n in k.shape if n > 1] or [1, 1])
     if k.ndim != 2:
         raise BlindSRError(f"{name}: a kernel has two dimensions, not shape {k.shape}; give one (h, w) array")
@@ -107,7 +114,7 @@ def _side(reach: float, complaint: str) -> int:
 
 
 def _spoken(word: str, rest: str, scale: int, text: str) -> np.ndarray:
-    if word == "bicubic" and not rest:
+    if is_bicubic(text):
         return bicubic_kernel(scale)
     if word == "gaussian":
         width_x, *others = _numbers(rest, (1, 2, 3))
@@ -174,6 +181,8 @@ def _read_npy(path: Path) -> list[np.ndarray]:
 
 def _stack(array: np.ndarray, axis: int) -> list[np.ndarray]:
     """The kernels of an array of three dimensions, numbered along ``axis``; axes of length 1 do not count."""
+    if array.ndim == 3 and array.shape[1] == 1 < array.shape[axis]:  # of a single row or column each
+        return list(np.moveaxis(array, axis, 0))
     plain = array.squeeze()
     return list(np.moveaxis(plain, axis, 0)) if plain.ndim == 3 else [array]
 

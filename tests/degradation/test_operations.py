@@ -5,6 +5,7 @@ import json
 import cv2
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from blindsr import registry
@@ -15,6 +16,7 @@ from blindsr.degradation.operation import Pair
 from blindsr.degradation.resample import shift_kernel
 from blindsr.kernels.gaussian import gaussian
 from blindsr.ops.filtering import LUMA
+from blindsr.ops.resize import bicubic_shrink
 
 NAMES = registry.names("operation")
 
@@ -126,6 +128,26 @@ def test_mosaic_and_back():
     light = np.stack([0.2 + rows, 0.3 + 0 * rows, 0.7 - cols / 2], axis=2).astype(np.float32)
     inner = np.s_[3:-3, 3:-3]
     np.testing.assert_allclose(demosaic(mosaic(light))[inner], light[inner], atol=0.01)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 9), (3, 3), (3, 8), (5, 4)])
+def test_an_even_colour_survives_at_any_size(shape):
+    light = np.broadcast_to(np.float32([0.2, 0.5, 0.8]), (*shape, 3)).copy()
+    np.testing.assert_allclose(demosaic(mosaic(light)), light, atol=1e-4)
+
+
+def test_a_line_of_pixels_keeps_its_colour_before_a_camera():
+    camera, x = registry.default("operation", "camera"), np.full((1, 7, 3), [0.2, 0.5, 0.8], np.float32)
+    made = camera.apply(Pair(x, x, (1, 7)), {**camera_draw(), "shot": 0.0, "read": 0.0})
+    np.testing.assert_allclose(made.lr, made.hr, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (2, 3), (7, 9), (40, 61)])
+def test_halved_as_by_matlab(shape):
+    x = np.random.default_rng(0).random((*shape, 3), dtype=np.float32)
+    made = registry.default("operation", "halve").apply(Pair(x, x, shape), {"method": "matlab"}).lr
+    wanted = bicubic_shrink(torch.from_numpy(x).double().permute(2, 0, 1), 2).permute(1, 2, 0).clamp(0, 1)
+    np.testing.assert_allclose(made, wanted.numpy(), atol=1e-6)
 
 
 def test_camera_noise_comes_from_light_and_colours_stay():

@@ -158,13 +158,17 @@ def test_photos_are_never_overwritten(photos, tmp_path, capsys, part):
     assert degrade(among, among, "--sheet") == 2 and "would be taken for photos later" in capsys.readouterr().err
 
 
-def test_pictures_that_no_manifest_tells_of_stay(photos, tmp_path, capsys):
+@pytest.mark.parametrize("restored", [False, True])
+def test_pictures_that_no_manifest_tells_of_stay(photos, tmp_path, capsys, restored):
+    """That of a folder of restored photos tells of no pairs."""
     (tmp_path / "data" / "hr").mkdir(parents=True)
+    if restored:
+        (tmp_path / "data" / "manifest.jsonl").write_text('{"result": "1_x2.png", "state": "done"}\n')
     foreign = tmp_path / "data" / "hr" / "1_0002.png"
     foreign.write_bytes(b"somebody's")
     assert degrade(photos, tmp_path / "data") == 2
     err = capsys.readouterr().err
-    assert "1_0002.png: exists, and no manifest.jsonl tells of it" in err and err.count("\n") == 1
+    assert "1_0002.png: exists, and no manifest.jsonl of pairs tells of it" in err and err.count("\n") == 1
     assert contents(tmp_path / "data") == {"hr/1_0002.png": b"somebody's"}
 
 

@@ -67,15 +67,28 @@ def test_every_filter_of_png_is_used_and_read_back(monkeypatch: pytest.MonkeyPat
     assert filters == {1, 2, 4}
 
 
-def test_large_tiffs_are_bigtiffs_in_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    samples = picture(300, 520, 3, np.uint8)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_large_tiffs_are_bigtiffs_in_tiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype) -> None:
+    samples = picture(300, 520, 3, dtype)
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
     for limit, big in ((bands._BIG, False), (1000, True)):
         monkeypatch.setattr(bands, "_BIG", limit)
         path = tmp_path / f"{big}.tif"
-        images.write_bands(path, cut(samples, 100), samples.shape, samples.dtype)
+        images.write_bands(path, cut(samples, 100), samples.shape, samples.dtype, exif=exif.tobytes())
         with tifffile.TiffFile(path) as file:
             assert file.is_bigtiff == big and file.pages[0].is_tiled
-        assert np.array_equal(images.read(path).pixels, samples)
+        photo, found = images.read(path), Image.Exif()
+        found.load(photo.exif)
+        assert np.array_equal(photo.pixels, samples) and found[0x010F] == "Maker"
+
+
+@pytest.mark.parametrize("extra", [[], [(274, "H", 1, 6, True)]])
+def test_sixteen_bit_bigtiffs_of_others(tmp_path: Path, extra) -> None:
+    """They are turned upright, too."""
+    samples = picture(30, 40, 3, np.uint16)
+    tifffile.imwrite(tmp_path / "p.tif", samples, photometric="rgb", bigtiff=True, metadata=None, extratags=extra)
+    assert np.array_equal(images.read(tmp_path / "p.tif").pixels, np.rot90(samples, -1) if extra else samples)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])

@@ -61,6 +61,7 @@ def test_wide_words_get_a_larger_kernel():
         ("motion:seed=x", "not a seed"),
         ("bicubic:3", "write bicubic"),
         ("", "neither a file"),
+        ("bicubic:", "not understood; write bicubic"),
         ("no/such.npy", "no such kernel file"),
         ("photo.jpg", "ends in .png, .npy or .mat"),
     ],
@@ -88,6 +89,15 @@ def test_npy_with_extra_axes_and_stacks(tmp_path):
     assert "#1 … stack.npy#2" in complaint(f"{tmp_path}/stack.npy")
     np.save(tmp_path / "batch.npy", np.stack([K, K.T])[:, None])  # (n, 1, h, w), as networks have them
     assert np.allclose(parse_kernel(f"{tmp_path}/batch.npy#2", 2), K.T / 12)
+    rows = np.ones((12, 1, 7))  # of a single row each
+    np.save(tmp_path / "rows.npy", rows)
+    assert parse_kernel(f"{tmp_path}/rows.npy#12", 2).shape == (1, 7)
+    savemat(tmp_path / "columns.mat", {"k": rows.transpose(2, 1, 0)})
+    assert parse_kernel(f"{tmp_path}/columns.mat#12", 2).shape == (7, 1)
+    np.save(tmp_path / "row.npy", np.ones((1, 1, 1, 7)))
+    assert parse_kernel(f"{tmp_path}/row.npy", 2).shape == (1, 7)
+    np.save(tmp_path / "last.npy", K[..., None])
+    assert np.allclose(parse_kernel(f"{tmp_path}/last.npy", 2), K / 12)
     np.save(tmp_path / "one.npy", K[None, None])
     assert np.allclose(parse_kernel(f"{tmp_path}/one.npy", 2), K / 12)
 
