@@ -146,8 +146,15 @@ def load(path: Path, kind: str = "", above: tuple[Path, ...] = ()) -> dict[str, 
         return mapping
     name = str(mapping.pop("extends"))
     base = path.parent / name
-    if kind and not base.exists():
-        base = find(kind, name.removesuffix(".yaml"))
+    if not base.exists():
+        if not kind or Path(name).name != name:
+            raise ConfigError(f"{path}: extends {name}, and {base} is no file")
+        try:
+            base = find(kind, name.removesuffix(".yaml"))
+        except ConfigError as error:
+            raise ConfigError(f"{path}: extends {error}") from None
+        if base.parent != shipped("configs") / kind:
+            raise ConfigError(f"{path}: extends {name}, which is neither beside it nor shipped")
     if base.resolve() in [p.resolve() for p in (path, *above)]:
         raise ConfigError(f"{path}: extends {base.name}, which extends it in turn")
     return merged(load(base, kind, (path, *above)), mapping)

@@ -96,6 +96,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
         (["restore"], "INPUT"),
         (["restore", "a.png", "--scale", "5"], "invalid choice: 5"),
         (["restore", "a.png", "--scal", "2"], "unrecognized arguments: --scal 2; did you mean --scale? (see 'blindsr restore --help')"),
+        (["restore", "a.png", "--kernl=disk:2"], "unrecognized arguments: --kernl=disk:2; did you mean --kernel?"),
+        (["restore", "a.png", "--gpu"], "unrecognized arguments: --gpu (see"),
         (["restore", "a.png", "--sigma", "100.1"], "'100.1' is not a noise level from 0 to 100 (of 255)"),
         (["restore", "a.png", "--sigma", "nan"], "'nan' is not a noise level"),
         (["restore", "a.png", "--sigma=-1"], "'-1' is not a noise level"),

@@ -116,14 +116,21 @@ def test_one_file_extends_another(tmp_path):
     assert merged({"a": None}, {"a": {"b": 1}}) == {"a": {"b": 1}}
 
 
-def test_a_shipped_file_is_extended_from_anywhere(tmp_path):
+def test_a_shipped_file_is_extended_from_anywhere(tmp_path, monkeypatch):
     (tmp_path / "mine.yaml").write_text("extends: usrnet_tiny.yaml\nseed: 7\n")
     assert load(tmp_path / "mine.yaml", "train") == load(find("train", "usrnet_tiny"), "train") | {"seed": 7}
     (tmp_path / "usrnet_tiny.yaml").write_text("seed: 8\nema: 0.5\n")  # one beside it comes first
     assert load(tmp_path / "mine.yaml", "train") == {"seed": 7, "ema": 0.5}
     (tmp_path / "mine.yaml").write_text("extends: usrnet_tin\n")
-    with pytest.raises(ConfigError, match="did you mean 'usrnet_tiny'"):
+    with pytest.raises(ConfigError, match="mine.yaml: extends usrnet_tin: .*did you mean 'usrnet_tiny'"):
         load(tmp_path / "mine.yaml", "train")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yml").write_text("seed: 99\n")
+    (tmp_path / "below").mkdir()
+    for name, words in (("own.yml", "neither beside it nor shipped"), ("bases/own.yaml", "below/bases/own.yaml is no file")):
+        (tmp_path / "below" / "mine.yaml").write_text(f"extends: {name}\n")
+        with pytest.raises(ConfigError, match=words):
+            load(tmp_path / "below" / "mine.yaml", "train")
 
 
 def test_files_that_extend_each_other(tmp_path):
@@ -132,7 +139,7 @@ def test_files_that_extend_each_other(tmp_path):
     with pytest.raises(ConfigError, match="in turn"):
         load(tmp_path / "a.yaml")
     (tmp_path / "c.yaml").write_text("extends: none.yaml\n")
-    with pytest.raises(ConfigError, match="none.yaml: no such configuration file"):
+    with pytest.raises(ConfigError, match="c.yaml: extends none.yaml, and .*none.yaml is no file"):
         load(tmp_path / "c.yaml")
 
 

@@ -25,8 +25,10 @@ class Parser(argparse.ArgumentParser):
         """What an option may have been meant to be is known here alone; no command leaves words to another."""
         found, left = super().parse_known_args(args, namespace)
         if left:
-            close = [difflib.get_close_matches(word, self._option_string_actions, n=1) for word in left]
-            meant = next((f"; did you mean {match[0]}?" for match in close if match), "")
+            known = {option.lstrip("-"): option for action in self._actions for option in action.option_strings}
+            words = [word.lstrip("-").partition("=")[0] for word in left if word.startswith("--")]
+            close = [difflib.get_close_matches(word, known, n=1, cutoff=0.75) for word in words if word not in known]
+            meant = next((f"; did you mean {known[match[0]]}?" for match in close if match), "")
             self.error(f"unrecognized arguments: {' '.join(left)}{meant}")
         return found, left
 

@@ -74,13 +74,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder (default: benchmarks/NAME)")
     parser.add_argument("--limit", type=count, metavar="N", help="the first N photos of each set only")
-    parser.add_argument(
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
         "--tables",
         action="store_true",
         help="restore nothing: make the tables and the page of the photos that are finished, while others go on",
     )
-    parser.add_argument(
-        "--fresh", action="store_true", help="do every cell anew, as after a change of a method's code, which nothing else tells"
+    which.add_argument(
+        "--fresh",
+        action="store_true",
+        help="forget the cells of this command first: after a change of a method's code, which nothing else tells",
     )
     parser.add_argument("--describe", action="store_true", help="print the protocol, and do nothing")
     machine = parser.add_argument_group("machine")
@@ -132,10 +135,11 @@ def run(arguments: argparse.Namespace) -> int:
         sigmas_255=tuple(arguments.sigmas) if arguments.sigmas else None,
         device=wanted,
         precision=arguments.precision,
-        fresh=arguments.fresh,
         command=shlex.join(["blindsr", *sys.argv[1:]]),
     )
     benchmark = Benchmark(order)
+    if arguments.fresh:
+        benchmark.forget()
     if not arguments.tables:
         restore(benchmark, arguments.jobs or (1 if on_gpu else usable_cores()))
     if benchmark.rank == 0:

@@ -18,7 +18,7 @@ def parse_parts(value: Any, where: str) -> tuple[Any, ...]:
     parts = []
     for i, item in enumerate(value if isinstance(value, (list, tuple)) else [value]):
         if isinstance(item, str) and item not in registry.names("degradation"):
-            item = load(find("degradation", item))
+            item = load(find("degradation", item), "degradation")
         parts.append(registry.parse_component("degradation")(item, f"{where}[{i}]"))
     return tuple(parts)
 

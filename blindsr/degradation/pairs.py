@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -39,7 +39,7 @@ def digest(config: ShuffledConfig) -> str:
     return f"{zlib.crc32(json.dumps(registry.as_mapping(config), sort_keys=True).encode()):08x}"
 
 
-def pair_name(source: Path, draw: int, draws: int) -> str:
+def pair_name(source: PurePath, draw: int, draws: int) -> str:
     """The file name of a pair, without suffix: that of the photo, and the draw where there are several."""
     return source.stem if draws == 1 else f"{source.stem}_{draw:04d}"
 
@@ -93,7 +93,8 @@ class PairWriter:
         for name, line in known.items():
             if any(line.get(key) != value for key, value in asdict(self.settings).items()):
                 raise BlindSRError(mixed.format(name))
-            if "draw" in line and name != self.line(Path(line.get("source", "")), line["draw"])["lr"]:
+            photos = (kind(line.get("source", "")) for kind in (Path, PureWindowsPath))
+            if "draw" in line and name not in [f"lr/{pair_name(p, line['draw'], self.draws)}.png" for p in photos]:
                 raise BlindSRError(f"{self.out}: holds pairs numbered in another way ({name}); choose another --out, or "
                                    "--draws 1 where there was one draw of each photo, and more where there were")  # fmt: skip
         among = {os.path.realpath(self.out / part) for part in ("lr", "hr")}

@@ -125,7 +125,7 @@ class Benchmark:
 
     def tasks(self) -> list[Task]:
         """The share of this process in what is not finished."""
-        finished, pictured = (set(), set()) if self.order.fresh else self._finished()
+        finished, pictured = self._finished()
         tasks = []
         for spec in self.specs[self.rank :: self.world]:
             done = pictured if spec.pictured else finished
@@ -143,7 +143,7 @@ class Benchmark:
         line of the same case and row, made by other weights or options, has put its own in their place, or they were
         removed."""
         finished, last = set(), {}
-        for line in sorted(self._lines(), key=lambda line: line.get("time", 0)):  # of several processes
+        for line in self._lines():
             case = case_name(line["image"], line["scale"], line["kernel"], line["sigma_255"])
             cell = line["fingerprint"], line["method"]
             finished.add(cell)
@@ -157,7 +157,22 @@ class Benchmark:
         return finished, set(there)
 
     def _lines(self) -> list[dict[str, Any]]:
-        return [line for path in sorted(self.order.out.glob("cells*.jsonl")) for line in read_lines(path)]
+        """Those of all processes, in the order of their making: where two tell of one cell, the later one counts."""
+        lines = [line for path in self._files() for line in read_lines(path)]
+        return sorted(lines, key=lambda line: line.get("time", 0))
+
+    def _files(self) -> list[Path]:
+        return sorted(self.order.out.glob("cells*.jsonl"))
+
+    def forget(self) -> None:
+        """Take out of the folder what it knows of the cells of this order, so that they are done anew. Raises BlindSRError
+        under torchrun, where others may be writing already."""
+        if self.world > 1:
+            raise BlindSRError("--fresh is for one process (with --jobs); under torchrun choose another --out")
+        own = set(self.fingerprints.values())
+        for path in self._files():
+            kept = [line for line in read_lines(path) if line["fingerprint"] not in own]
+            write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept).encode())
 
     def cells(self) -> list[dict[str, Any]]:
         """The finished cells of this order, in its order; rows such as ``blind, loop 1`` included."""

@@ -17,7 +17,7 @@ from blindsr.interfaces import BlindSRError
 class Order:
     """What a benchmark is asked for. ``methods`` are parsed configurations; ``precision`` is fp32 or bf16 (of the
     networks); ``limit`` takes the first photos of each set, ``sets``, ``scales`` and ``sigmas_255`` some of them, None all;
-    ``fresh`` does every cell anew, whatever is finished; ``command`` was typed."""
+    ``command`` was typed."""
 
     name: str
     protocol: Protocol
@@ -31,7 +31,6 @@ class Order:
     sigmas_255: tuple[float, ...] | None = None
     device: str | None = None
     precision: str = "fp32"
-    fresh: bool = False
     command: str = ""
 
 

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from blindsr.images import metadata
+from blindsr.images import containers, metadata
 from blindsr.images.containers import PNG_SIGNATURE
 
 _LZW = 5
@@ -80,12 +80,13 @@ class TiffSource:
 
     @property
     def exif(self) -> Image.Exif:
-        """Main directory of the page, to be read from while the stream is open; where it is damaged, the orientation alone."""
+        """Main directory of the page, to be read from while the stream is open; where it cannot be read, the orientation
+        alone."""
         exif = Image.Exif()
         self._stream.seek(0)
         try:
             if self._file.is_bigtiff:  # of which Pillow's reader of directories alone knows nothing
-                return Image.open(self._stream, formats=["TIFF"]).getexif()
+                return containers.open_with_pillow("TIFF", self._stream).getexif()
             exif.load_from_fp(self._stream)
         except Exception:  # nearly anything on malformed EXIF, which is no reason to refuse a photo
             exif = Image.Exif()

@@ -181,7 +181,9 @@ def _read_npy(path: Path) -> list[np.ndarray]:
 
 def _stack(array: np.ndarray, axis: int) -> list[np.ndarray]:
     """The kernels of an array of three dimensions, numbered along ``axis``; axes of length 1 do not count."""
-    if array.ndim == 3 and array.shape[1] == 1 < array.shape[axis]:  # of a single row or column each
+    if array.ndim == 4 and array.shape[1 if axis == 0 else 2] == 1 < array.shape[axis]:  # (n, 1, h, w), (h, w, 1, n)
+        return list(np.moveaxis(array.squeeze(1 if axis == 0 else 2), axis, 0))
+    if array.ndim == 3 and array.shape[1] == 1 < array.shape[axis]:  # of a row each (n, 1, w), a column each (h, 1, n)
         return list(np.moveaxis(array, axis, 0))
     plain = array.squeeze()
     return list(np.moveaxis(plain, axis, 0)) if plain.ndim == 3 else [array]

@@ -255,12 +255,17 @@ def test_everything_anew_after_a_change_of_code(data, toy, tmp_path, capsys, mon
     code, _, errors = run(capsys, *common)
     assert code == 0 and "1 of 1 cells are finished already (--fresh does them anew)" in errors[0]
     assert figures(tmp_path / "out")["a", "gaussian-1.0", 0.0, "bicubic"]["psnr"] == before
+    (tmp_path / "out" / "cells.jsonl").rename(tmp_path / "out" / "cells.7.jsonl")  # of any process
     code, said, _ = run(capsys, *common, "--fresh")
+    assert len(read_lines(tmp_path / "out" / "cells.7.jsonl")) == 0
     after = figures(tmp_path / "out")["a", "gaussian-1.0", 0.0, "bicubic"]["psnr"]
     assert code == 0 and after < before - 5 and f"{after:.2f}" in said
     monkeypatch.setattr(Bicubic, "restore", lambda self, case, model: [Result(case.x * float("nan"))])
     code, _, errors = run(capsys, *common, "--fresh")
     assert code == 2 and "a_x2_gaussian-1.0_s0: the result holds NaN or infinite values" in errors[-1]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    code, _, errors = run(capsys, *common, "--fresh")
+    assert code == 2 and "--fresh is for one process" in errors[-1]
 
 
 def test_published_numbers_stand_under_their_sets(data, toy, tmp_path, capsys):
@@ -384,7 +389,7 @@ def test_results_of_one_scale_do_not_pass_for_those_of_another(data, toy, tmp_pa
     settings = [{"scale": s, "kernels": ["gaussian:1.0"]} for s in (2, 4)]
     common = (toy(settings=settings), "--data", data, "--out", tmp_path / "out", "--method", f"folder:{theirs}", "--jobs", 1)
     code, _, errors = run(capsys, *common)
-    assert code == 2 and "holds no a_x2_gaussian-1.0_s0.png" in errors[-1]
+    assert code == 2 and "a.png does not say of which scale it is; call it a_x2.png, or choose one --scale" in errors[-1]
     assert run(capsys, *common, "--scale", 4)[0] == 0
     Image.fromarray(grain(1)).save(theirs / "a.tif")
     code, _, errors = run(capsys, *common, "--scale", 4)

@@ -92,6 +92,8 @@ def test_npy_with_extra_axes_and_stacks(tmp_path):
     rows = np.ones((12, 1, 7))  # of a single row each
     np.save(tmp_path / "rows.npy", rows)
     assert parse_kernel(f"{tmp_path}/rows.npy#12", 2).shape == (1, 7)
+    np.save(tmp_path / "batch.npy", rows[:, None])
+    assert parse_kernel(f"{tmp_path}/batch.npy#12", 2).shape == (1, 7)
     savemat(tmp_path / "columns.mat", {"k": rows.transpose(2, 1, 0)})
     assert parse_kernel(f"{tmp_path}/columns.mat#12", 2).shape == (7, 1)
     np.save(tmp_path / "row.npy", np.ones((1, 1, 1, 7)))

@@ -48,11 +48,14 @@ class Folder(Method):
         self._files()
 
     def fingerprint(self) -> str:
-        return files_fingerprint(list(self._files().values()))
+        return files_fingerprint(list(self._files().values())) + ", one scale"  # earlier versions took IMAGE for any
 
     def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
         names, files = (case.spec.name, *case.spec.aliases), self._files()
         path = next((files[name] for name in names if name in files), None)
+        if path is None and case.spec.image in files and case.spec.aliases:
+            file, name = files[case.spec.image], case.spec.aliases[0]
+            raise BlindSRError(f"{file} does not say of which scale it is; call it {name}{file.suffix}, or choose one --scale")
         if path is None:
             raise BlindSRError(f"{check_path('folder', self.config.path)}: holds no {names[0]}.png; "
                                "add it, or pick images with --limit and --set")  # fmt: skip
