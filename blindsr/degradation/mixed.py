@@ -9,7 +9,7 @@ import numpy as np
 
 from blindsr import registry
 from blindsr.config import find, load
-from blindsr.interfaces import Degradation
+from blindsr.interfaces import Degradation, Degraded
 from blindsr.limits import check_weights
 
 
@@ -39,7 +39,7 @@ class MixedConfig:
 
 @registry.register("degradation", "mixed", MixedConfig)
 class Mixed(Degradation):
-    """See its configuration. It makes nothing itself: whoever wants a batch asks :meth:`choose` for the part that does."""
+    """See its configuration. It makes no batch itself: whoever wants one asks :meth:`choose` for the part that does."""
 
     def __init__(self, config: MixedConfig):
         self.config = config
@@ -52,3 +52,6 @@ class Mixed(Degradation):
 
     def choose(self, rng: np.random.Generator) -> Degradation:
         return self._parts[int(rng.choice(len(self._parts), p=self._shares))].choose(rng)
+
+    def __call__(self, hr: np.ndarray, scale: int, rng: np.random.Generator) -> Degraded:
+        return self.choose(rng)(hr, scale, rng)
