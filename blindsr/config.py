@@ -144,20 +144,26 @@ def load(path: Path, kind: str = "", above: tuple[Path, ...] = ()) -> dict[str, 
         raise ConfigError(f"{path}: expected a mapping at the top level")
     if "extends" not in mapping:
         return mapping
-    name = str(mapping.pop("extends"))
-    base = path.parent / name
-    if not base.exists():
-        if not kind or Path(name).name != name:
-            raise ConfigError(f"{path}: extends {name}, and {base} is no file")
-        try:
-            base = find(kind, name.removesuffix(".yaml"))
-        except ConfigError as error:
-            raise ConfigError(f"{path}: extends {error}") from None
-        if base.parent != shipped("configs") / kind:
-            raise ConfigError(f"{path}: extends {name}, which is neither beside it nor shipped")
+    base = _base(path, str(mapping.pop("extends")), kind)
     if base.resolve() in [p.resolve() for p in (path, *above)]:
         raise ConfigError(f"{path}: extends {base.name}, which extends it in turn")
     return merged(load(base, kind, (path, *above)), mapping)
+
+
+def _base(path: Path, name: str, kind: str) -> Path:
+    """The file that ``path`` extends by this ``name``: one beside it, else a shipped one."""
+    base = path.parent / name
+    if base.exists():
+        return base
+    if not kind or Path(name).name != name:
+        raise ConfigError(f"{path}: extends {name}, and {base} is no file")
+    try:
+        base = find(kind, name.removesuffix(".yaml"))
+    except ConfigError as error:
+        raise ConfigError(f"{path}: extends {error}") from None
+    if base.parent != shipped("configs") / kind:
+        raise ConfigError(f"{path}: extends {name}, which is neither beside it nor shipped")
+    return base
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

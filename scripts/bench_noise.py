@@ -49,7 +49,7 @@ def main() -> None:
             clean = degrade(hr, kernel.array, scale, 0, protocol).lr
             for sigma in arguments.sigmas:
                 noisy = clean + sigma / 255 * rng.standard_normal(clean.shape, np.float32)
-                y = torch.from_numpy(noisy.astype(np.float32)).permute(2, 0, 1)[None]
+                y = torch.from_numpy(noisy).permute(2, 0, 1)[None]
                 with torch.inference_mode():
                     first = model.initial(None, y, scale).sigma
                 for row, level in zip(ROWS, (estimate_noise(y, first), first, wavelet_noise(y))):

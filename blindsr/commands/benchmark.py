@@ -120,8 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise BlindSRError(f"--metric {' '.join(arguments.metric)}: {error}") from None
     out = arguments.out or Path("benchmarks") / name
     check_folder(out)
-    wanted = None if arguments.device == "auto" else arguments.device
-    on_gpu = choose_device(wanted).type != "cpu"
+    on_gpu = choose_device(arguments.device).type != "cpu"
     order = Order(
         name=name,
         protocol=protocol,
@@ -133,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
         sets=tuple(arguments.sets) if arguments.sets else None,
         scales=tuple(arguments.scales) if arguments.scales else None,
         sigmas_255=tuple(arguments.sigmas) if arguments.sigmas else None,
-        device=wanted,
+        device=arguments.device,
         precision=arguments.precision,
         command=shlex.join(["blindsr", *sys.argv[1:]]),
     )

@@ -21,7 +21,7 @@ def load_model(arguments: argparse.Namespace) -> BlindSR:
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    device = choose_device(None if arguments.device == "auto" else arguments.device, own=True)
+    device = choose_device(arguments.device, own=True)
     return BlindSR.from_pretrained(arguments.model, str(device), arguments.precision, arguments.compile)
 
 

@@ -70,13 +70,9 @@ class Camera(Operation):
 
     def apply(self, pair: Pair, drawn: Drawn) -> Pair:
         light = unprocess(pair.lr, drawn)
-        if min(light.shape[:2]) < 2:  # nothing to be interpolated from
-            return replace(pair, lr=process(light, drawn), hr=process(unprocess(pair.hr, drawn), drawn))
-        raw = mosaic(light)
-        rng = np.random.default_rng(drawn["seed"])
-        deviation = np.sqrt(raw * np.float32(drawn["shot"]) + np.float32(drawn["read"]))
-        raw = raw + deviation * rng.standard_normal(raw.shape, dtype=np.float32)
-        return replace(pair, lr=process(demosaic(raw), drawn), hr=process(unprocess(pair.hr, drawn), drawn))
+        if min(light.shape[:2]) > 1:  # else there is nothing to interpolate from
+            light = sensed(light, drawn)
+        return replace(pair, lr=process(light, drawn), hr=process(unprocess(pair.hr, drawn), drawn))
 
     def reach(self, scale: int) -> float:
         return 2.0
@@ -106,6 +102,14 @@ def process(light: np.ndarray, drawn: Drawn) -> np.ndarray:
     image = np.clip(light * gains, 0, 1) @ np.linalg.inv(colour_matrix(drawn)).T.astype(np.float32)
     image = np.clip(image, 1e-8, 1) ** np.float32(1 / GAMMA)
     return np.clip(3 * image**2 - 2 * image**3, 0, 1)
+
+
+def sensed(light: np.ndarray, drawn: Drawn) -> np.ndarray:
+    """Light (H, W, 3) as the sensor tells of it: behind its filters, with its noise, and interpolated."""
+    raw = mosaic(light)
+    rng = np.random.default_rng(drawn["seed"])
+    deviation = np.sqrt(raw * np.float32(drawn["shot"]) + np.float32(drawn["read"]))
+    return demosaic(raw + deviation * rng.standard_normal(raw.shape, dtype=np.float32))
 
 
 def mosaic(light: np.ndarray) -> np.ndarray:

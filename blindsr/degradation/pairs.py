@@ -90,8 +90,9 @@ class PairWriter:
         known = {line["lr"]: line for line in done if "lr" in line}  # a folder of restored photos has others
         foreign = not (self.out / MANIFEST).exists() or bool(done and not known)
         mixed = f"{self.out}: holds pairs of other photos or settings ({{}}); choose another --out"
+        settings = asdict(self.settings)
         for name, line in known.items():
-            if any(line.get(key) != value for key, value in asdict(self.settings).items()):
+            if any(line.get(key) != value for key, value in settings.items()):
                 raise BlindSRError(mixed.format(name))
             photos = (kind(line.get("source", "")) for kind in (Path, PureWindowsPath))
             if "draw" in line and name not in [f"lr/{pair_name(p, line['draw'], self.draws)}.png" for p in photos]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.gaussian import gaussian
-from blindsr.ops.filtering import blur
+from blindsr.ops.filtering import blur, inside
 
 
 def psnr(x: Tensor, reference: Tensor, border: int = 0) -> Tensor:
@@ -20,8 +20,7 @@ def psnr(x: Tensor, reference: Tensor, border: int = 0) -> Tensor:
     """
     if min(x.shape[-2:]) <= 2 * border:
         raise BlindSRError(f"nothing is left of {x.shape[-1]}×{x.shape[-2]} pixels inside a border of {border}")
-    if border:
-        x, reference = (t[..., border:-border, border:-border] for t in (x, reference))
+    x, reference = inside(x, border), inside(reference, border)
     return -10 * (x - reference).square().mean((1, 2, 3)).log10()
 
 
@@ -44,8 +43,7 @@ def ssim(x: Tensor, reference: Tensor, border: int = 0) -> Tensor:
     K₂ = 0.03; computed in float64, as variances are small differences. Raises BlindSRError
     where fewer than 11 pixels a side are left.
     """
-    if border:
-        x, reference = (t[..., border:-border, border:-border] for t in (x, reference))
+    x, reference = inside(x, border), inside(reference, border)
     if min(x.shape[-2:]) < 11:
         raise BlindSRError("SSIM needs at least 11 pixels a side; take a larger photo or a smaller border")
     window = torch.from_numpy(gaussian(11, 1.5))[None, None].to(x.device)

@@ -19,7 +19,7 @@ from blindsr.evaluation.niqe import niqe
 from blindsr.evaluation.protocol import OWN, Protocol
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.distance import kernel_risk
-from blindsr.ops.filtering import blur
+from blindsr.ops.filtering import blur, inside
 from blindsr.ops.fourier import grid_shift, move
 from blindsr.ops.resize import decimate
 
@@ -73,13 +73,9 @@ def _of_picture(case: Case, result: Result, x: Tensor, border: int, protocol: Pr
         if name == "niqe":
             figures["niqe"] = niqe(x[0].permute(1, 2, 0).numpy(), border)
         elif name not in OWN:
-            inside = [None if t is None else _inside(t, border) for t in (x, case.x)]
-            figures[name] = _pyiqa_score(name, *inside)
+            truth = None if case.x is None else inside(case.x, border)
+            figures[name] = _pyiqa_score(name, inside(x, border), truth)
     return figures
-
-
-def _inside(x: Tensor, border: int) -> Tensor:
-    return x[..., border : x.shape[-2] - border, border : x.shape[-1] - border]
 
 
 def _of_blur(case: Case, result: Result, x: Tensor) -> dict[str, float]:

@@ -14,7 +14,7 @@ from blindsr.inference.surroundings import surround
 from blindsr.interfaces import Iterate
 from blindsr.kernels.resized import resized
 from blindsr.ops.edges import l0_smooth
-from blindsr.ops.filtering import LUMA_NOISE, blur, luma
+from blindsr.ops.filtering import LUMA_NOISE, blur, inside, luma
 from blindsr.ops.least_squares import kernel_least_squares, likely, non_negative
 from blindsr.ops.resize import decimate
 
@@ -52,11 +52,11 @@ class Trial:
 
     def photo(self) -> Tensor:
         """What of the padded photo is neither made up nor blurred from what is, (B, 3, H, W)."""
-        return self._inside(self.padded.y, self.padded.margin)
+        return inside(self.padded.y, self.padded.margin)
 
     def shown(self, x: Tensor) -> Tensor:
         """The same of a restored picture ``x`` (B, C, s·H, s·W)."""
-        return self._inside(x, self.padded.margin * self.scale)
+        return inside(x, self.padded.margin * self.scale)
 
     def stands_for(self, gaussian: Tensor) -> Tensor:
         """The kernel that a ``gaussian`` (B, 1, h, h) which was found stands for: on the centre grid the filter of a resize is
@@ -87,7 +87,7 @@ class Trial:
         x = luma(self.restored(kernel, None).x.clamp(0, 1))
         with torch.autocast(x.device.type, enabled=False):
             left = decimate(blur(x, kernel, shift=self.shift), self.scale) - luma(self.padded.y)
-        left, x = self._inside(left, self.padded.margin), self.shown(x)
+        left, x = inside(left, self.padded.margin), self.shown(x)
         variation = torch.hypot(x.diff(dim=-1)[..., :-1, :], x.diff(dim=-2)[..., :-1]).mean((1, 2, 3))
         return Tried(variation, left.square().mean((1, 2, 3)).sqrt())
 
@@ -100,7 +100,3 @@ class Trial:
         y = y[..., top : top + side, left : left + side]
         size = kernel.shape[-2], kernel.shape[-1]
         return replace(self, padded=pad(y, self.scale, size, "taper", self.model.restorer.multiple))
-
-    @staticmethod
-    def _inside(x: Tensor, margin: int) -> Tensor:
-        return x[..., margin : x.shape[-2] - margin, margin : x.shape[-1] - margin]

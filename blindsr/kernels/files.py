@@ -180,7 +180,8 @@ def _read_npy(path: Path) -> list[np.ndarray]:
 
 
 def _stack(array: np.ndarray, axis: int) -> list[np.ndarray]:
-    """The kernels of an array of three dimensions, numbered along ``axis``; axes of length 1 do not count."""
+    """The kernels of an array of three or four dimensions, numbered along ``axis``, 0 or -1; other axes of length 1 do not
+    count, where it is clear that they are none of a kernel's own sides."""
     if array.ndim == 4 and array.shape[1 if axis == 0 else 2] == 1 < array.shape[axis]:  # (n, 1, h, w), (h, w, 1, n)
         return list(np.moveaxis(array.squeeze(1 if axis == 0 else 2), axis, 0))
     if array.ndim == 3 and array.shape[1] == 1 < array.shape[axis]:  # of a row each (n, 1, w), a column each (h, 1, n)

@@ -34,6 +34,11 @@ def blur(x: Tensor, k: Tensor, boundary: Boundary = "circular", shift: float = 0
     return blurred[..., h // 2 : size[0] - (h - 1 - h // 2), w // 2 : size[1] - (w - 1 - w // 2)]
 
 
+def inside(x: Tensor, margin: int) -> Tensor:
+    """What of (…, H, W) lies inside a margin of so many pixels on every side."""
+    return x[..., margin : x.shape[-2] - margin, margin : x.shape[-1] - margin]
+
+
 def luma(x: Tensor) -> Tensor:
     """Brightness (B, 1, H, W) of RGB (B, 3, H, W), ITU-R BT.601."""
     return (x * x.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)

@@ -202,7 +202,7 @@ def _begin_worker(_: int) -> None:
 def validation_batches(config: DataConfig, photos: Photos, report=print) -> list[Batch]:
     """One batch per scale, and per part of a mixed degradation: the middles of the held-back photos under kernels and
     noise levels that are the same for every run, whatever its seed. Photos too small for that are told once."""
-    side = config.validation_patch // 12 * 12  # a multiple of every scale
+    side = config.validation_side
     batches = []
     asked: list[int] = []  # pixels a side
     for degradation in registry.build(config.degradation).parts():

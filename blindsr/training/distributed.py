@@ -36,10 +36,9 @@ class Processes:
     @classmethod
     def join(cls, device: str) -> Processes:
         """Meet the other processes that torchrun started, if it did. ``device`` is auto, cpu, cuda or cuda:N."""
-        name = None if device == "auto" else device
         if local_rank() is None:
-            return cls(0, 1, choose_device(name))
-        chosen = choose_device("cuda" if device.startswith("cuda") else name, own=True)  # NCCL wants one GPU for each
+            return cls(0, 1, choose_device(device))
+        chosen = choose_device("cuda" if device.startswith("cuda") else device, own=True)  # NCCL wants one GPU for each
         if chosen.type == "cuda":
             torch.cuda.set_device(chosen)
         start = 1 if dist.is_initialized() else _meet("nccl" if chosen.type == "cuda" else "gloo")

@@ -67,8 +67,7 @@ def check_sizes(config: TrainConfig, model: AlternatingSR, source: Source) -> No
         raise BlindSRError(
             f"the restorer has no scale {strange[0]}; set data.scales to some of {list(restorer.scales)}"
         )
-    shown = data.validation_patch // 12 * 12
-    border = max(data.scales) ** 2  # that validation leaves out
+    shown, border = data.validation_side, max(data.scales) ** 2  # which validation leaves out
     if set(config.train) != {"initial"} and shown <= 2 * border:
         raise BlindSRError(f"nothing is left to judge of {shown} pixels inside a border of {border}; raise data.validation_patch")
     sizes = [part.kernel_size for part in source.degradation.parts()]

@@ -68,6 +68,11 @@ class DataConfig:
         """``n`` powers, log-uniform in ``gamma``, float32."""
         return np.exp(rng.uniform(*np.log(self.gamma), n)).astype(np.float32)
 
+    @property
+    def validation_side(self) -> int:
+        """Side of what validation looks at: a multiple of every scale."""
+        return self.validation_patch // 12 * 12
+
     def side(self, scale: int) -> int:
         """Side of the high-resolution patch: a multiple of ``scale``."""
         return min(self.patch // scale, self.patch_lr) * scale

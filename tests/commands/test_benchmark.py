@@ -158,14 +158,20 @@ def rows(page: Path, number: int = 0) -> dict[str, list[str]]:
     return {name: re.findall(r">([^<>]+)</", cells) for name, cells in found}
 
 
-def test_table_and_page_show_the_same_cells(data, toy, tmp_path, capsys, small_model):
-    """Lines of earlier weights, photos and methods stay in the folder and are shown nowhere."""
-    out, other = tmp_path / "out", tmp_path / "other.safetensors"
+@pytest.fixture
+def other(small_model, tmp_path: Path) -> Path:
+    """The small model with slightly other weights."""
     model = checkpoints.load(small_model).model
     with torch.no_grad():
         for values in model.restorer.parameters():
             values.add_(0.001)
-    checkpoints.save(other, model, {})
+    checkpoints.save(tmp_path / "other.safetensors", model, {})
+    return tmp_path / "other.safetensors"
+
+
+def test_table_and_page_show_the_same_cells(data, toy, tmp_path, capsys, small_model, other):
+    """Lines of earlier weights, photos and methods stay in the folder and are shown nowhere."""
+    out = tmp_path / "out"
     protocol = toy(settings=[{"scale": 2, "kernels": ["gaussian:1.0", "gaussian:2.0"]}])
     common = (protocol, "--data", data, "--out", out, "--jobs", 1)
     assert run(capsys, *common, "--limit", 2, "--method", "bicubic", "oracle", "--model", small_model)[0] == 0
@@ -191,14 +197,11 @@ def test_table_and_page_show_the_same_cells(data, toy, tmp_path, capsys, small_m
     assert first == (out / "pictures" / "a_x2_gaussian-1.0_s0" / "oracle.png").read_bytes()
 
 
-def test_pictures_of_other_weights_are_not_shown_whatever_file_they_are_told_in(data, toy, tmp_path, capsys, small_model):
+def test_pictures_of_other_weights_are_not_shown_whatever_file_they_are_told_in(
+    data, toy, tmp_path, capsys, small_model, other
+):
     """Files of several processes do not lie in the order of their making."""
-    out, other = tmp_path / "out", tmp_path / "other.safetensors"
-    model = checkpoints.load(small_model).model
-    with torch.no_grad():
-        for values in model.restorer.parameters():
-            values.add_(0.001)
-    checkpoints.save(other, model, {})
+    out = tmp_path / "out"
     protocol = toy(settings=[{"scale": 2, "kernels": ["gaussian:1.0"]}])
     common = (protocol, "--data", data, "--out", out, "--jobs", 1, "--limit", 1, "--method", "oracle", "--model")
     assert run(capsys, *common, small_model)[0] == 0
