@@ -79,7 +79,7 @@ class Worker:
         spec = case.spec
         line = {"image": spec.image, "scale": spec.scale, "kernel": spec.kernel_name, "sigma_255": spec.sigma_255}
         line |= {"method": name, "metrics": metrics} | ({} if seconds is None else {"seconds": round(seconds, 3)})
-        line |= {"time": round(time.time(), 1)}
+        line |= {"time": round(time.time(), 3)}
         return line | {"set": spec.set_name, "fingerprint": mark} | ({"note": case.note} if case.note else {})
 
     def _keep_case(self, case: Case) -> None:
