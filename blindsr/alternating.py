@@ -90,8 +90,9 @@ class AlternatingSR(nn.Module):
         for part in (config.initial, config.estimator):
             if part and part.code != basis.m:
                 raise BlindSRError(f"the estimator's code has {part.code} numbers, that of {config.basis} {basis.m}")
-            if part and getattr(part, "head", "pca") == "softmax" and part.size != basis.size:
-                raise BlindSRError(f"the estimator's kernel has {part.size} pixels a side, the basis {basis.size}")
+        for size in (module.kernel_size for module in (self.initial, self.estimator) if module):
+            if size not in (None, basis.size):
+                raise BlindSRError(f"the estimator's kernel has {size} pixels a side, the basis {basis.size}; set its size")
 
     @property
     def blind(self) -> bool:

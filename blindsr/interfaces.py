@@ -184,6 +184,8 @@ class Restorer(nn.Module):
 class Estimator(nn.Module):
     """Finds the code of the blur kernel and the noise level."""
 
+    kernel_size: int | None = None  # pixels a side of the kernels that it was made for; None: of any
+
     def forward(
         self,
         x: Tensor | None,

@@ -187,6 +187,8 @@ def test_mismatches_are_readable():
         make(initial=SpectralConfig(code=5, window=16, hidden=8))
     with pytest.raises(BlindSRError, match="kernel has 25 pixels"):
         make(initial=SpectralConfig(head="softmax", code=4, window=16, hidden=8))
+    with pytest.raises(BlindSRError, match="kernel has 25 pixels"):
+        make(estimator=DANConfig(code=4, channels=16, blocks=1, hidden=8))
     with pytest.raises(BlindSRError, match="crop of 20 is too small"):
         make(crop=20)
     with pytest.raises(BlindSRError, match="splits 4 iterations over 5 loops"):

@@ -106,6 +106,7 @@ class DANEstimator(Estimator):
     def __init__(self, config: DANConfig = DANConfig()):
         super().__init__()
         self.config = config
+        self.kernel_size = config.size if config.corrects else None
         c = config.channels
         self.head_lr = nn.Conv2d(3, c, 1)
         self.head_hr = nn.Conv2d(3, c, 9, padding=4)

@@ -102,11 +102,12 @@ class Benchmark:
             parts = [method.options(), method.fingerprint(), weights, order.precision]
             if method.needs_model and (self.protocol.rounds or self.protocol.given):
                 parts.append("rounding told")  # earlier versions told models no more than the protocol's σ
-            if method.needs_model and not (method.needs_kernel or method.needs_others):
+            finds = method.needs_model and not (method.needs_kernel or method.needs_others)
+            if finds:
                 parts.append("within range")  # earlier versions left Gaussians as wide as they were found
                 if self.protocol.grid == "centre":
                     parts.append("resized")  # earlier versions left the filter of the resize out of them
-            methods[method.label] = method.needs_others, parts
+            methods[method.label] = method.needs_others, finds, parts
         digests: dict[Path | None, str] = {None: ""}
         found = {}
         for spec in self.specs:
@@ -117,8 +118,10 @@ class Benchmark:
             kernels = [] if spec.kernel is None else [spec.kernel.array, spec.kernel.told]
             blurs = [None if k is None else hashlib.sha256(k.tobytes()).hexdigest() for k in kernels]
             others = [hashlib.sha256(k.array.tobytes()).hexdigest() for k in spec.others]
-            for label, (needs_others, parts) in methods.items():
+            for label, (needs_others, finds, parts) in methods.items():
                 extra = others if needs_others else []
+                if finds and spec.scale == 1 and (spec.sigma_255 or self.protocol.given):
+                    extra = ["first"]  # earlier versions asked restorations in noise for Gaussians at ×1 too
                 text = json.dumps([rules, spec.name, spec.set_name, files, blurs, extra, parts], sort_keys=True)
                 found[spec.name, label] = hashlib.sha256(text.encode()).hexdigest()[:16]
         return found

@@ -19,8 +19,9 @@ bounding box in the middle of the square (:mod:`blindsr.kernels.placing`).
 Most blur is nearly a Gaussian, and to the restorer little deviations from one matter: the spectrum of a Gaussian falls far
 below theirs. So where k₀ is nearly one, the Gaussian nearest to the kernel of the first round is the answer
 (:func:`blindsr.kernels.gaussian_fit.nearest_gaussian`) unless it rings: unless, trusted fully, it gives clearly more total
-variation than that kernel itself. On the centre grid it is a Gaussian and the filter of a resize
-(:func:`blindsr.kernels.resized.resized`). Where the picture would leave the range of brightness it is made narrower
+variation than that kernel itself. At ×1 in noise the first estimate knows more of Gaussians than any look at a restoration: it
+is asked in place of k₀, and the Gaussian nearest to it is the answer. On the centre grid it is a Gaussian and the filter of a
+resize (:func:`blindsr.kernels.resized.resized`). Where the picture would leave the range of brightness it is made narrower
 (:mod:`blindsr.inference.overshoot`). Blur out of focus looks like a Gaussian to the estimators; it is told from it by the
 spectrum of the photo, and then a disk is the answer (:mod:`blindsr.inference.focus`).
 
@@ -42,7 +43,7 @@ from blindsr.inference.coarse_to_fine import coarse_to_fine
 from blindsr.inference.focus import DOUBT, out_of_focus
 from blindsr.inference.overshoot import within_range
 from blindsr.inference.trial import Trial, each
-from blindsr.interfaces import BlindSRError, Restoration
+from blindsr.interfaces import BlindSRError, Iterate, Restoration
 from blindsr.kernels.disk_fit import nearest_disk
 from blindsr.kernels.distance import kernel_distance
 from blindsr.kernels.gaussian_fit import nearest_gaussian
@@ -55,6 +56,7 @@ HARDLY = 0.6  # a doubt
 GAUSSIAN = 0.1  # relative distance to the nearest Gaussian up to which a kernel is nearly one
 ROUND = 0.5  # the same to the nearest disk, up to which a kernel may stand for one
 RINGS = 1.1  # times the total variation
+NOISE = 1.0 / 255  # from this σ on, at ×1, the first estimate knows most of Gaussians
 SHAKEN = 0.5, 0.4, 0.3  # the doubts of the rounds that a kernel found from coarse to fine goes through
 
 
@@ -76,9 +78,8 @@ def refine(model: AlternatingSR, padded: Padded, scale: int, found: Restoration,
         raise BlindSRError("this model does not say how far to trust its kernel, so it cannot be refined; use --no-refine")
     trial = Trial(model, padded, scale, last.sigma.float(), shift)
     doubt, start = first.doubt.float(), last.kernel.float()
-    own = doubt if last.doubt is None else last.doubt.float()
     kernel = trial.solved(last.x.float(), start, doubt)
-    kernel, told, gaussian, nearly, done = _simple(trial, kernel, start, doubt, own)
+    kernel, told, gaussian, nearly, done = _simple(trial, kernel, first, last)
     restored = within_range(trial, gaussian, nearly, trial.restored(kernel, told))
     kernel, iterates = restored.kernel, [*found.iterates, restored]
     for left in reversed(range(0 if done.all() else ROUNDS - 1)):
@@ -101,10 +102,14 @@ class _Simple(NamedTuple):
     done: Tensor
 
 
-def _simple(trial: Trial, kernel: Tensor, start: Tensor, doubt: Tensor, own: Tensor) -> _Simple:
-    """Asks whether each ``kernel`` is a Gaussian or a disk; ``own`` is the doubt of ``start``, which says whether it is
-    nearly a Gaussian."""
-    gaussian, nearly = nearest_gaussian(kernel), kernel_distance(nearest_gaussian(start), start) <= GAUSSIAN
+def _simple(trial: Trial, kernel: Tensor, first: Iterate, last: Iterate) -> _Simple:
+    """Asks whether each ``kernel``, solved for with the ``last`` picture of the loops, is a Gaussian or a disk."""
+    doubt = first.doubt.float()
+    noisy = (trial.sigma >= NOISE) & (trial.scale == 1)
+    found = torch.where(each(noisy), first.kernel.float(), last.kernel.float())
+    own = doubt if last.doubt is None else torch.where(noisy, doubt, last.doubt.float())
+    gaussian, nearest = nearest_gaussian(kernel), nearest_gaussian(found)
+    nearly = kernel_distance(nearest, found) <= GAUSSIAN
     radius, off = nearest_disk(kernel)
     round_ = off <= ROUND
     simple, disk, focus = kernel, kernel, torch.zeros_like(nearly)
@@ -115,6 +120,7 @@ def _simple(trial: Trial, kernel: Tensor, start: Tensor, doubt: Tensor, own: Ten
         if round_.any():
             disk, focus = out_of_focus(trial, middle, kernel, radius, gaussian, free, smooth)
             focus &= round_
+    gaussian, simple = (torch.where(each(noisy), nearest, k) for k in (gaussian, simple))
     kernel = torch.where(each(focus), disk, torch.where(each(nearly), simple, kernel))
     told = torch.where(focus, torch.full_like(own, DOUBT), torch.where(nearly, own, doubt))
     return _Simple(kernel, told, gaussian, nearly & ~focus, nearly | focus)
