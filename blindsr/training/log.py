@@ -35,6 +35,28 @@ class Log:
         self.board.flush()
 
 
+class Meter:
+    """What a line of the log says of the steps since the last one, and how fast the run has been, of ``images`` a step."""
+
+    def __init__(self, images: int):
+        self.images, self.steps, self.seconds, self.waited = images, 0, 0.0, 0.0
+        self.losses: list[float] = []
+
+    def note(self, loss: float, waited: float, seconds: float) -> None:
+        """A step that took so many ``seconds``, some of which it ``waited`` for data."""
+        self.steps, self.seconds, self.waited = self.steps + 1, self.seconds + seconds, self.waited + waited
+        if math.isfinite(loss):
+            self.losses.append(loss)
+
+    def read(self) -> dict[str, float]:
+        """The mean loss since it was read last, images a second and the share of the time waited since the beginning."""
+        loss = sum(self.losses) / len(self.losses) if self.losses else math.nan
+        self.losses.clear()
+        seconds = max(self.seconds, 1e-9)
+        rate, share = self.steps * self.images / seconds, self.waited / seconds
+        return {"loss": loss, "images_per_second": round(rate, 2), "waited": round(share, 4)}
+
+
 def _board(folder: Path, resumed_at: int):
     try:
         from torch.utils.tensorboard import SummaryWriter

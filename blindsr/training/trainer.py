@@ -24,7 +24,7 @@ from blindsr.training.adversary import Adversary
 from blindsr.training.data import BatchSource, killed_loaders_told, split, stream, validation_batches
 from blindsr.training.distributed import Processes
 from blindsr.training.examine import Examiner
-from blindsr.training.log import Log
+from blindsr.training.log import Log, Meter
 from blindsr.training.objective import Objective, check_sizes
 from blindsr.training.recorded import Recorded, check_recordable
 from blindsr.training.resident import ResidentSource
@@ -185,29 +185,24 @@ class Trainer:
 
     def _loop(self, batches, bar: tqdm, signals: list[int]) -> bool:
         """Steps until the schedule's end, or until any process was told to stop (True)."""
-        window: list[float] = []
-        waited, begun, first = 0.0, self.elapsed, self.step
+        meter = Meter(self.config.data.batch * self.processes.world)
         if self.step % self.config.validate_every == 0:  # where the run was stopped at just this step
             self._validate()
         while self.progress < 1:
             start = time.perf_counter()
             batch = next(batches)
-            waited += time.perf_counter() - start
+            waited = time.perf_counter() - start
             told = self.train_step(batch)
             mine = time.perf_counter() - start if self.processes.leads else 0.0
             seconds, stop = self.processes.sum([mine, len(signals)])
             self.elapsed += seconds
-            if self.processes.leads and math.isfinite(told["loss"]):
-                window.append(told["loss"])
+            if self.processes.leads:
+                meter.note(told["loss"], waited, seconds)
             if self.step % self.config.log_every == 0 and self.processes.leads:
-                spent = max(self.elapsed - begun, 1e-9)
-                rate = (self.step - first) * self.config.data.batch * self.processes.world / spent
-                told |= {"loss": sum(window) / len(window) if window else math.nan, "skipped": self.skipped}
-                told |= {"images_per_second": round(rate, 2), "waited": round(waited / spent, 4)}
-                window.clear()
+                told |= meter.read() | {"skipped": self.skipped}
                 self.log.write(step=self.step, seconds=round(self.elapsed, 1), **told)
-                words = f"step {self.step} loss {told['loss']:.4f} {rate:.1f} images/s skipped {self.skipped}"
-                bar.set_postfix_str(words)
+                words = f"step {self.step} loss {told['loss']:.4f} {told['images_per_second']:.1f} images/s"
+                bar.set_postfix_str(f"{words} skipped {self.skipped}")
             bar.update(min(100 * self.progress, 100) - bar.n)
             if stop:
                 return True
