@@ -87,12 +87,13 @@ class AlternatingSR(nn.Module):
             raise BlindSRError(
                 f"a crop of {config.crop} is too small for this basis; use {3 * basis.size} or more, or 0"
             )
-        for part in (config.initial, config.estimator):
-            if part and part.code != basis.m:
-                raise BlindSRError(f"the estimator's code has {part.code} numbers, that of {config.basis} {basis.m}")
-        for size in (module.kernel_size for module in (self.initial, self.estimator) if module):
-            if size not in (None, basis.size):
-                raise BlindSRError(f"the estimator's kernel has {size} pixels a side, the basis {basis.size}; set its size")
+        for part in filter(None, (self.initial, self.estimator)):
+            if part.code_length not in (None, basis.m):
+                told = f"the estimator's code has {part.code_length} numbers, that of {config.basis} {basis.m}"
+                raise BlindSRError(f"{told}; set its code")
+            if part.kernel_size not in (None, basis.size):
+                told = f"the estimator's kernel has {part.kernel_size} pixels a side, those of {config.basis} {basis.size}"
+                raise BlindSRError(f"{told}; set its size")
 
     @property
     def blind(self) -> bool:
@@ -137,6 +138,9 @@ class AlternatingSR(nn.Module):
         Raises BlindSRError when the model is asked for what it cannot estimate, given a kernel that it does not
         use, or asked for a scale that its restorer does not serve.
         """
+        if scale not in self.restorer.scales:
+            own = ", ".join(f"×{s}" for s in self.restorer.scales)
+            raise BlindSRError(f"this model enlarges {own}, not ×{scale}")
         if not self.restorer.uses_kernel:
             if k is not None:
                 raise BlindSRError("this model restores without a kernel; leave the kernel out")

@@ -176,7 +176,7 @@ class Restorer(nn.Module):
         the steps to run (None: all of them) and ``shift`` moves the kernel by that many high-resolution
         pixels, which is how a photo on the centre grid is served. ``doubt`` (B,) is the relative error
         expected of ``k`` (None: it is the true kernel). ``k`` and ``sigma`` are None only for a restorer that
-        uses no kernel. Raises BlindSRError for a scale that is not among its ``scales``.
+        uses no kernel; ``scale`` is one of its ``scales``.
         """
         raise NotImplementedError
 
@@ -184,7 +184,10 @@ class Restorer(nn.Module):
 class Estimator(nn.Module):
     """Finds the code of the blur kernel and the noise level."""
 
-    kernel_size: int | None = None  # pixels a side of the kernels that it was made for; None: of any
+    code_length: int | None = None
+    """Numbers of the codes that it answers; None: it answers kernels."""
+    kernel_size: int | None = None
+    """Pixels a side of the kernels that it was made for; None: any."""
 
     def forward(
         self,

@@ -33,7 +33,7 @@ def usable_cores() -> int:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was what an operation lacked, on a CPU or a GPU."""
     words = str(error)
-    told = "can't allocate memory" in words or "out of memory" in words  # by PyTorch
+    told = any(w in words for w in ("can't allocate memory", "out of memory", "ALLOC_FAILED"))  # by PyTorch; by cuFFT and its like
     if type(error).__module__ == "cv2":  # OpenCV's one exception is no RuntimeError
         return "Insufficient memory" in words
     return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and told)

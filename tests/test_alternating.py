@@ -182,6 +182,14 @@ def test_bfloat16_reaches_no_kernel(y):
     assert all(i.kernel.dtype == torch.float32 and i.code.dtype == torch.float32 for i in result.iterates)
 
 
+def test_scales_that_no_restorer_serves(y):
+    model = make()
+    with pytest.raises(BlindSRError, match="enlarges ×1, ×2, ×3, ×4, not ×5"):
+        model(y, 5)
+    with pytest.raises(BlindSRError, match="not ×5"):
+        model(y, 5, torch.ones(2, 1, 3, 3) / 9, torch.zeros(2))
+
+
 def test_mismatches_are_readable():
     with pytest.raises(BlindSRError, match="code has 5 numbers"):
         make(initial=SpectralConfig(code=5, window=16, hidden=8))

@@ -28,4 +28,5 @@ def test_a_lack_of_memory_in_opencv() -> None:
         cv2.resize(np.zeros((2, 2), np.uint8), (2**30, 2**30))
     assert is_out_of_memory(lack.value) == ("Insufficient memory" in str(lack.value))
     assert is_out_of_memory(cv2.error("(-4:Insufficient memory) Failed to allocate 9 bytes"))
+    assert is_out_of_memory(RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"))
     assert not is_out_of_memory(cv2.error("(-215:Assertion failed)"))

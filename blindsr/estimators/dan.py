@@ -107,6 +107,7 @@ class DANEstimator(Estimator):
         super().__init__()
         self.config = config
         self.kernel_size = config.size if config.corrects else None
+        self.code_length = None if config.corrects and config.head == "softmax" else config.code
         c = config.channels
         self.head_lr = nn.Conv2d(3, c, 1)
         self.head_hr = nn.Conv2d(3, c, 9, padding=4)

@@ -53,7 +53,10 @@ class SpectralEstimator(Estimator):
         """``others``: how many further features :meth:`others` answers."""
         super().__init__()
         self.config = config
-        self.kernel_size = config.size if config.head == "softmax" else None
+        if config.head == "pca":
+            self.code_length = config.code
+        else:
+            self.kernel_size = config.size
         n = config.window
         self.register_buffer("taper", torch.hann_window(n, periodic=False).outer(torch.hann_window(n, periodic=False)))
         self.taper /= self.taper.square().sum().sqrt()

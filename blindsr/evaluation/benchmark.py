@@ -105,6 +105,8 @@ class Benchmark:
             finds = method.needs_model and not (method.needs_kernel or method.needs_others)
             if finds:
                 parts.append("within range")  # earlier versions left Gaussians as wide as they were found
+                if self.protocol.boundary != "wrap" or self.protocol.given:
+                    parts.append("margins of each side")  # earlier versions had one for all, the largest
                 if self.protocol.grid == "centre":
                     parts.append("resized")  # earlier versions left the filter of the resize out of them
             methods[method.label] = method.needs_others, finds, parts

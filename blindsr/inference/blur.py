@@ -92,12 +92,12 @@ def known_blur(
 def check_fits(blur: Blur, size: tuple[int, int], kernel_size: tuple[int, int] | None, boundary: str) -> None:
     """Raise BlindSRError where the kernel is larger than the result, of ``size`` (H, W)."""
     height, width = size
-    h, w = kernel_size or (1, 1)
-    if boundary != "reflect" and (h > height or w > width):
-        raise BlindSRError(f"the kernel ({h}×{w}) is larger than the result ({height}×{width}); use boundary reflect")
     if blur.kernel is not None:
         h, w = support(blur.kernel[0, 0].cpu().numpy())
         if h > height or w > width:
             raise BlindSRError(
                 f"the kernel ({h}×{w}) is larger than the result ({height}×{width}); give a smaller one"
             )
+    h, w = kernel_size or (1, 1)
+    if boundary != "reflect" and (h > height or w > width):
+        raise BlindSRError(f"the kernel ({h}×{w}) is larger than the result ({height}×{width}); use boundary reflect")

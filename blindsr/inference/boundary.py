@@ -24,7 +24,7 @@ from torch import Tensor
 
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.gaussian import gaussian
-from blindsr.ops.filtering import blur
+from blindsr.ops.filtering import NO_MARGIN, Margin, blur
 
 Boundary = Literal["reflect", "taper", "circular"]
 MARGIN = 4  # low-resolution pixels beyond the kernel's radius, for what the prior sees
@@ -32,14 +32,14 @@ MARGIN = 4  # low-resolution pixels beyond the kernel's radius, for what the pri
 
 @dataclass(frozen=True)
 class Padded:
-    """A padded photo ``y`` (B, C, H', W') and where the photo itself, of ``size`` (H, W), lies in it. The outer ``margin``
-    pixels are made up, or blurred from what is."""
+    """A padded photo ``y`` (B, C, H', W') and where the photo itself, of ``size`` (H, W), lies in it. What lies in the
+    ``margin`` is made up, or blurred from what is; of small photos half counts all the same."""
 
     y: Tensor
     top: int
     left: int
     size: tuple[int, int]
-    margin: int = 0
+    margin: Margin = NO_MARGIN
 
     def crop(self, x: Tensor, scale: int) -> Tensor:
         """Cut the photo out of the restored ``x`` (B, C, s·H', s·W'): (B, C, s·H, s·W)."""
@@ -73,9 +73,11 @@ def pad(
     if boundary == "circular" or kernel_size is None:
         return Padded(y, 0, 0, size)
     radii = [-(-(k // 2) // scale) for k in kernel_size]
+    blurred = [min(r, n // 4) for r, n in zip(radii, size)]
     if boundary == "taper":
         depths = [r - _nearest_border(n) for n, r in zip(size, radii)]
-        return Padded(soften(y, depths, radii), 0, 0, size, max(radii))
+        rows, cols = ((lost, lost) for lost in blurred)
+        return Padded(soften(y, depths, radii), 0, 0, size, (rows, cols))
     starts, ends, depths, step = [], [], [], alignment(scale, multiple)
     for dimension, length, radius in zip((-2, -1), size, radii):
         least = radius + MARGIN
@@ -88,7 +90,8 @@ def pad(
         depths.append(torch.minimum(position - length + 1, total - position))
         starts.append(start)
         ends.append(total - start - length)
-    return Padded(soften(y, depths, radii), starts[0], starts[1], size, max(*starts, *ends) + max(radii))
+    rows, cols = ((start + lost, end + lost) for start, end, lost in zip(starts, ends, blurred))
+    return Padded(soften(y, depths, radii), starts[0], starts[1], size, (rows, cols))
 
 
 def alignment(scale: int, multiple: int) -> int:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from blindsr.kernels.placing import on_box, on_centroid
 from blindsr.ops.edges import l0_smooth
-from blindsr.ops.filtering import LUMA_NOISE
+from blindsr.ops.filtering import LUMA_NOISE, NO_MARGIN, Margin, inside
 from blindsr.ops.least_squares import kernel_least_squares, non_negative
 
 # Chosen on photos held back from training, under drawn camera shake (docs/experiments.md).
@@ -32,11 +32,14 @@ LEAST_TAP = 0.05  # of the largest: smaller ones are noise
 LEAST_PHOTO, LEAST_CONTRAST = 4, 1e-3  # kernels a side; standard deviation
 
 
-def coarse_to_fine(y: Tensor, size: int, sigma: Tensor, margin: int = 0) -> Tensor | None:
-    """The kernel (B, 1, size, size) that blurred ``y`` (B, 1, H, W), brightness with noise of ``sigma`` (B,) in [0, 1]; the
-    outer ``margin`` pixels do not count. Its place is that of camera shake (:func:`blindsr.kernels.placing.on_box`).
-    None where the photo is too small to tell, or shows no edge."""
-    if min(y.shape[-2:]) < LEAST_PHOTO * size + 2 * margin or (y.flatten(1).std(1) < LEAST_CONTRAST).any():
+def coarse_to_fine(
+    y: Tensor, size: int, sigma: Tensor, margin: Margin = NO_MARGIN
+) -> tuple[Tensor, Tensor] | None:
+    """The kernel (B, 1, size, size) that blurred ``y`` (B, 1, H, W), brightness with noise of ``sigma`` (B,) in [0, 1], and
+    whether the photo shows one (B,); what lies in the ``margin`` does not count. Its place is that of camera shake
+    (:func:`blindsr.kernels.placing.on_box`). None where photos are too small to tell, or none shows an edge."""
+    shows = y.flatten(1).std(1) >= LEAST_CONTRAST
+    if min(inside(y, margin).shape[-2:]) < LEAST_PHOTO * size or not shows.any():
         return None
     noise, strength = LUMA_NOISE * sigma, STRONGEST
     k = y.new_zeros(len(y), 1, SMALLEST, SMALLEST)
@@ -50,16 +53,15 @@ def coarse_to_fine(y: Tensor, size: int, sigma: Tensor, margin: int = 0) -> Tens
             k = non_negative(F.interpolate(k, size=(n, n), mode="bilinear", align_corners=False))
         here = noise * share  # the mean of several pixels has less
         error, spread = torch.full_like(sigma, ERROR), torch.full_like(k, 1 / n**2)
+        (top, bottom), (left, right) = margin
+        lost = (round(top * share), round(bottom * share)), (round(left * share), round(right * share))
         for _ in range(TURNS):
             strong = l0_smooth(small, strength, k)
-            found = kernel_least_squares(
-                strong, small, torch.zeros_like(k), 1, here, error, spread, margin=round(margin * share)
-            )
-            if not (found.amax((-3, -2, -1)) > 0).all():
-                return None
-            k = on_centroid(non_negative(found, LEAST_TAP))
+            found = kernel_least_squares(strong, small, torch.zeros_like(k), 1, here, error, spread, margin=lost)
+            shows &= found.amax((-3, -2, -1)) > 0
+            k = on_centroid(non_negative(torch.where(shows[:, None, None, None], found, k), LEAST_TAP))
             strength = max(strength / FALL, WEAKEST)
-    return on_box(k)
+    return on_box(k), shows
 
 
 def _sides(last: int) -> list[int]:

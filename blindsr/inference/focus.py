@@ -28,7 +28,7 @@ from blindsr.inference.trial import Trial, each
 from blindsr.kernels.disk_fit import STEP, all_disks, disks
 from blindsr.kernels.gaussian import gaussian
 from blindsr.ops.filtering import LUMA_NOISE, luma
-from blindsr.ops.fourier import psf_to_otf
+from blindsr.ops.fourier import gradient_power, psf_to_otf
 
 # Chosen on photos held back from training (docs/experiments.md).
 LIKELIER = 0.03  # by how much the mean must be less under a disk; under Gaussian blur it was by 0.013 at most
@@ -134,8 +134,7 @@ def _periodogram(y: Tensor) -> Tensor:
 def _powers(kernels: Tensor, scale: int) -> Tensor:
     """What P is made of, but for C and σ²: S(|k̂|² / |∇̂|^2γ) of ``kernels`` (K, 1, h, w), (K, γ, WINDOW, WINDOW//2+1)."""
     side = WINDOW * scale
-    rows, cols = (f(side, dtype=torch.float64) for f in (torch.fft.fftfreq, torch.fft.rfftfreq))
-    gradient = 4 * ((torch.pi * rows[:, None]).sin().square() + (torch.pi * cols).sin().square())
+    gradient = gradient_power((side, side), kernels)
     gradient[0, 0] = torch.inf  # means do not count
     blurred = psf_to_otf(kernels, (side, side)).abs().square()
     sharp = torch.stack([gradient**-slope for slope in SLOPES])

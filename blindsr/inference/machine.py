@@ -150,8 +150,9 @@ def bytes_per_pixel(restorer: nn.Module) -> int:
     """
     if isinstance(restorer, RRDBNet):
         return round(1.25 * (50 + 13 * restorer.conv_first.out_channels))
-    head = getattr(getattr(restorer, "prior", None), "head", None)
-    return round(1.25 * (130 + 24 * getattr(head, "out_channels", 64)))
+    prior = getattr(restorer, "prior", None)
+    channels = getattr(getattr(prior, "head", None), "out_channels", 64)
+    return round(1.25 * (130 + 24 * channels / getattr(prior, "fold", 1) ** 2))
 
 
 def affordable_pixels(restorer: nn.Module, device: torch.device) -> int:

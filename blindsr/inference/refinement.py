@@ -135,8 +135,9 @@ def _or_shaken(trial: Trial, hardly: Tensor, kernel: Tensor, doubt: Tensor) -> t
             found = coarse_to_fine(luma(trial.padded.y), kernel.shape[-1], trial.sigma, trial.padded.margin)
     if found is None:
         return kernel, doubt
+    kernels, shows = found
     for value in SHAKEN:
         own = torch.full_like(doubt, value)
-        found = on_box(trial.solved(trial.restored(found, own).x, found, own))
-    taken = hardly & (trial.tried(found).misfit < trial.tried(kernel).misfit)
-    return torch.where(each(taken), found, kernel), torch.where(taken, own, doubt)
+        kernels = on_box(trial.solved(trial.restored(kernels, own).x, kernels, own))
+    taken = hardly & shows & (trial.tried(kernels).misfit < trial.tried(kernel).misfit)
+    return torch.where(each(taken), kernels, kernel), torch.where(taken, own, doubt)

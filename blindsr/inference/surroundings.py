@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from blindsr.inference.boundary import Padded
-from blindsr.ops.fourier import psf_to_otf
+from blindsr.ops.fourier import gradient_power, psf_to_otf
 
 CONTRAST = 2e-3  # C: mean square of a photo's differences between neighbours, of [0, 1]
 LEAST_SIGMA = 0.29 / 255  # what rounding to 8 bits does
@@ -72,9 +72,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
 def _spectrum(k: Tensor, sigma: Tensor, scale: int, size: tuple[int, int], shift: float) -> Tensor:
     """P on the low-resolution grid, half of it: (B, 1, H, W//2+1)."""
     fine = (size[0] * scale, size[1] * scale)
-    rows = torch.fft.fftfreq(fine[0], device=k.device)[:, None]
-    cols = torch.fft.rfftfreq(fine[1], device=k.device)
-    gradient = 4 * ((torch.pi * rows).sin().square() + (torch.pi * cols).sin().square())
+    gradient = gradient_power(fine, k)
     gradient[0, 0] = gradient[0, 1] / 4  # the mean of a photo is hardly known beforehand
     sharp = CONTRAST * psf_to_otf(k, fine, shift).abs().square() / gradient
     correlation = torch.fft.irfft2(sharp, s=fine)[..., ::scale, ::scale]

@@ -56,7 +56,7 @@ class Trial:
 
     def shown(self, x: Tensor) -> Tensor:
         """The same of a restored picture ``x`` (B, C, s·H, s·W)."""
-        return inside(x, self.padded.margin * self.scale)
+        return inside(x, self.padded.margin, self.scale)
 
     def stands_for(self, gaussian: Tensor) -> Tensor:
         """The kernel that a ``gaussian`` (B, 1, h, h) which was found stands for: on the centre grid the filter of a resize is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -55,12 +56,15 @@ def is_bicubic(text: str) -> bool:
     return text.strip().lower() == "bicubic"
 
 
-def tidy(k: np.ndarray, name: str) -> np.ndarray:
-    """Check a kernel given by a user and bring it to our convention: 2-D, float64, odd sides, sum 1.
+def tidy(k: Any, name: str) -> np.ndarray:
+    """Check a kernel given by a user, an array or tensor, and bring it to our convention: 2-D, float64, odd sides, sum 1.
 
     Raises BlindSRError, naming it ``name``, when it is none.
     """
-    k = np.asarray(k)
+    try:
+        k = np.asarray(k.detach().cpu() if hasattr(k, "detach") else k)  # a tensor may lie on a GPU, or ask for gradients
+    except (TypeError, ValueError) as error:
+        raise BlindSRError(f"{name}: not a kernel ({error}); give a 2-D array of numbers") from None
     if k.dtype.kind not in "fiub" or 0 in k.shape:
         raise BlindSRError(f"{name}: not a kernel (an array of {k.dtype}, {k.shape}); give a 2-D array of numbers")
     while k.ndim > 2 and k.shape[0] == 1:  # drop batch and channel axes of length 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from blindsr.ops.fourier import psf_to_otf
+from blindsr.ops.fourier import gradient_power, psf_to_otf
 
 STIFFEST = 100.0  # coupling at which gradients and picture agree
 
@@ -19,9 +19,7 @@ def l0_smooth(x: Tensor, strength: float, k: Tensor | None = None) -> Tensor:
     before that: ‖k ⊗ s − x‖² then.
     """
     size = (x.shape[-2], x.shape[-1])
-    rows, cols = (torch.fft.fftfreq(n, dtype=x.dtype, device=x.device) for n in size)
-    cols = cols[: size[1] // 2 + 1]
-    stiffness = (2 - 2 * torch.cos(2 * torch.pi * rows))[:, None] + (2 - 2 * torch.cos(2 * torch.pi * cols))
+    stiffness = gradient_power(size, x)
     spectrum, power, s, coupling = torch.fft.rfft2(x), 1.0, x, 2 * strength
     if k is not None:
         otf = psf_to_otf(k, size)

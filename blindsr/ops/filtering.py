@@ -14,6 +14,8 @@ from torch import Tensor
 from blindsr.ops.fourier import psf_to_otf
 
 Boundary = Literal["circular", "reflect", "valid"]
+Margin = tuple[tuple[int, int], tuple[int, int]]  # pixels at the (top, bottom), (left, right) of a picture
+NO_MARGIN: Margin = ((0, 0), (0, 0))
 LUMA = (0.299, 0.587, 0.114)
 LUMA_NOISE = sum(v * v for v in LUMA) ** 0.5  # of the noise in each colour, in their weighted mean
 
@@ -34,9 +36,15 @@ def blur(x: Tensor, k: Tensor, boundary: Boundary = "circular", shift: float = 0
     return blurred[..., h // 2 : size[0] - (h - 1 - h // 2), w // 2 : size[1] - (w - 1 - w // 2)]
 
 
-def inside(x: Tensor, margin: int) -> Tensor:
-    """What of (…, H, W) lies inside a margin of so many pixels on every side."""
-    return x[..., margin : x.shape[-2] - margin, margin : x.shape[-1] - margin]
+def sides(margin: int | Margin) -> Margin:
+    """A margin that is alike on every side may be told as a number."""
+    return ((margin, margin), (margin, margin)) if isinstance(margin, int) else margin
+
+
+def inside(x: Tensor, margin: int | Margin, times: int = 1) -> Tensor:
+    """What of (…, H, W) lies inside so many ``times`` the ``margin``."""
+    (top, bottom), (left, right) = sides(margin)
+    return x[..., times * top : x.shape[-2] - times * bottom, times * left : x.shape[-1] - times * right]
 
 
 def luma(x: Tensor) -> Tensor:

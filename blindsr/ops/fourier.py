@@ -45,6 +45,14 @@ def _phase(height: int, width: int, shift: float, like: Tensor) -> Tensor:
     return factor(rows)[:, None] * factor(cols)[None, :]
 
 
+def gradient_power(size: tuple[int, int], like: Tensor) -> Tensor:
+    """|∇̂|², the half spectrum (H, W//2+1) of what differences of neighbours, across and down, leave of the power of a
+    picture of ``size`` (H, W); device and precision as ``like``."""
+    rows = torch.fft.fftfreq(size[0], dtype=like.dtype, device=like.device)
+    cols = torch.fft.rfftfreq(size[1], dtype=like.dtype, device=like.device)
+    return 4 * ((torch.pi * rows).sin().square()[:, None] + (torch.pi * cols).sin().square())
+
+
 def move(x: Tensor, shift: float) -> Tensor:
     """``x`` (…, H, W) moved circularly by ``shift`` pixels down and right, fractions too."""
     size = (x.shape[-2], x.shape[-1])

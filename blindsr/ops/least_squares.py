@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blindsr.ops.fourier import move, psf_to_otf
+from blindsr.ops.filtering import NO_MARGIN, Margin, sides
+from blindsr.ops.fourier import gradient_power, move, psf_to_otf
 
 
 def kernel_least_squares(
@@ -25,7 +26,7 @@ def kernel_least_squares(
     error: Tensor,
     spread: Tensor,
     shift: float = 0.0,
-    margin: int = 0,
+    margin: int | Margin = 0,
 ) -> Tensor:
     """How the kernel ``k`` should change for ``x`` to explain ``y``: (B, 1, h, w), like ``k``.
 
@@ -37,7 +38,7 @@ def kernel_least_squares(
 
     That is least squares, whitened by both and damped by the first. Without noise the residuals count by their
     gradients, as in Cho & Lee, "Fast Motion Deblurring" (SIGGRAPH Asia 2009). Circular; of a window cut from a
-    photo the outer ``margin`` pixels of y are faded out. ``shift`` moves the kernel, as everywhere.
+    photo the outer ``margin`` of y is faded out. ``shift`` moves the kernel, as everywhere.
     Differentiable in everything.
 
     It is evidence for an estimator, not an estimate: an x that was restored with ``k`` explains y well,
@@ -52,11 +53,11 @@ def kernel_least_squares(
     phases = torch.cat(
         [torch.roll(x, (a, b), (-2, -1))[..., ::scale, ::scale] for a in range(scale) for b in range(scale)], dim=1
     )
-    if margin:
-        fade = fading(height, margin, y)[:, None] * fading(width, margin, y)
+    if sides(margin) != NO_MARGIN:
+        vertical, horizontal = sides(margin)
+        fade = fading(height, vertical, y)[:, None] * fading(width, horizontal, y)
         residual, phases = residual * fade, (phases - phases.mean((-2, -1), keepdim=True)) * fade
-    rows, cols = torch.fft.fftfreq(height, device=y.device), torch.fft.rfftfreq(width, device=y.device)
-    gradient = (4 - 2 * torch.cos(2 * torch.pi * rows)[:, None] - 2 * torch.cos(2 * torch.pi * cols)).to(y.dtype)
+    gradient = gradient_power((height, width), y)
     power = (phases[:, :1] - torch.roll(phases[:, :1], 1, -1)).square().mean((-2, -1), keepdim=True) * 2
     whiten = gradient / (error[:, None, None, None] * power + noise[:, None, None, None] ** 2 * gradient + 1e-8)
     spectra = torch.fft.rfft2(phases)
@@ -97,11 +98,11 @@ def solve(a: Tensor, b: Tensor) -> Tensor:
     return (z + torch.cholesky_solve(b[..., None] - a @ z, factor))[..., 0]
 
 
-def fading(length: int, margin: int, like: Tensor) -> Tensor:
-    """One inside, falling to zero as a cosine over ``margin`` pixels at both ends: (length,)."""
+def fading(length: int, ends: tuple[int, int], like: Tensor) -> Tensor:
+    """One inside, falling to zero as a cosine over so many pixels at either end: (length,)."""
     at = torch.arange(length, dtype=like.dtype, device=like.device) + 0.5
-    inside = torch.minimum(at, length - at) / margin
-    return 0.5 - 0.5 * torch.cos(torch.pi * inside.clamp(0, 1))
+    first, last = (max(end, 0.5) for end in ends)  # half a pixel is none
+    return 0.5 - 0.5 * torch.cos(torch.pi * torch.minimum(at / first, (length - at) / last).clamp(0, 1))
 
 
 @lru_cache(maxsize=16)

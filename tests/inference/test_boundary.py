@@ -10,7 +10,7 @@ from scipy.fft import next_fast_len
 from blindsr.inference.boundary import MARGIN, close_circle, fast_length, mirror, pad
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.gaussian import gaussian
-from blindsr.ops.filtering import blur
+from blindsr.ops.filtering import blur, inside
 from blindsr.ops.fourier import DataStep
 
 
@@ -43,13 +43,15 @@ def test_the_crop_undoes_the_padding(size: tuple[int, int], scale: int, boundary
 @pytest.mark.parametrize("kernel", [(1, 1), (25, 25), (71, 9)])
 def test_reflection_leaves_room_for_the_kernel_in_sizes_quick_to_transform(scale: int, kernel: tuple[int, int]) -> None:
     padded = pad(picture(37, 53), scale, kernel, "reflect", multiple=8)
-    for start, length, total, side in zip((padded.top, padded.left), (37, 53), padded.y.shape[-2:], kernel):
+    places = zip((padded.top, padded.left), (37, 53), padded.y.shape[-2:], kernel, padded.margin)
+    for start, length, total, side, (before, after) in places:
         least = -(-(side // 2) // scale) + MARGIN
         assert start >= least and total - start - length >= least
         assert start * scale % 8 == 0 and total * scale % 8 == 0
         assert next_fast_len(total * scale) == total * scale
         assert total <= 1.6 * (length + 2 * least) + 16
-        assert padded.margin >= max(start, total - start - length)  # all that is made up
+        assert before >= start and after >= total - start - length  # all that is made up
+        assert before + after <= total - length // 2
         assert abs(total - length - 2 * start) <= 8 or start - 8 < least or total - length - start - 8 < least  # the middle
 
 
@@ -103,3 +105,19 @@ def test_it_prevents_ringing() -> None:
 def test_another_word_is_refused() -> None:
     with pytest.raises(BlindSRError, match="boundary 'wrap' is not known; use one of reflect, taper, circular"):
         pad(picture(8, 8), 1, (3, 3), "wrap")
+
+
+@pytest.mark.parametrize("boundary", ["reflect", "taper"])
+@pytest.mark.parametrize("scale", [1, 4])
+def test_of_every_photo_something_counts(boundary: str, scale: int) -> None:
+    """However thin it is, and however much is made up on its other sides: all but what the kernel reaches, or half."""
+    for height, width in ((56, 256), (56, 257), (257, 56), (9, 120), (1, 40), (150, 150)):
+        padded = pad(picture(height, width), scale, (25, 25), boundary, multiple=8)
+        kept = inside(padded.y, padded.margin)
+        reach = -(-12 // scale)
+        assert kept.shape[-2:] == tuple(n - 2 * min(reach, n // 4) for n in (height, width))
+        if boundary == "reflect":
+            outer = 3 * reach  # of the photo itself the middle is kept
+            if min(height, width) > 2 * outer:
+                top, left = ((n - m) // 2 for n, m in zip((height, width), kept.shape[-2:]))
+                assert torch.equal(kept, picture(height, width)[..., top : height - top, left : width - left])

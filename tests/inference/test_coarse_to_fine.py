@@ -36,7 +36,8 @@ def test_camera_shake_is_found(sharp, sigma):
     for seed in (1, 2, 3, 5, 8):
         true = torch.from_numpy(shake_motion(17, seed)).float()[None, None]
         y = blur(sharp, true) + sigma * torch.randn(sharp.shape, generator=torch.Generator().manual_seed(seed))
-        found = coarse_to_fine(y, 17, torch.tensor([sigma]))
+        found, shows = coarse_to_fine(y, 17, torch.tensor([sigma]))
+        assert shows.all()
         assert found.shape == true.shape and (found >= 0).all() and found.sum().item() == pytest.approx(1, abs=1e-5)
         errors.append(error(found, true))
     assert median(errors) < 0.55 and min(errors) < 0.35, errors
@@ -45,9 +46,12 @@ def test_camera_shake_is_found(sharp, sigma):
 def test_photos_do_not_touch_each_other(sharp):
     kernels = [torch.from_numpy(shake_motion(17, seed)).float()[None, None] for seed in (1, 2)]
     photos = [blur(sharp, k) for k in kernels]
-    both = coarse_to_fine(torch.cat(photos), 17, torch.zeros(2))
-    for photo, found in zip(photos, both):
-        torch.testing.assert_close(coarse_to_fine(photo, 17, torch.zeros(1)), found[None], atol=0.02, rtol=0)
+    flat = torch.full_like(sharp, 0.4)
+    all_, shows = coarse_to_fine(torch.cat([*photos, flat]), 17, torch.zeros(3))
+    assert shows.tolist() == [True, True, False] and torch.isfinite(all_).all()
+    for photo, found in zip(photos, all_):
+        alone, _ = coarse_to_fine(photo, 17, torch.zeros(1))
+        torch.testing.assert_close(alone, found[None], atol=0.02, rtol=0)
 
 
 def test_where_nothing_is_to_be_seen():

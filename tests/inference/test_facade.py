@@ -369,6 +369,7 @@ def test_a_model_that_uses_no_kernel_has_the_grid_of_its_training(pixels: np.nda
         ({"tile": 8}, "tiles of 8 pixels are too small; use at least 32"),
         ({"tile": 64.0}, "tile 64.0 is no whole number of pixels"),
         ({"kernel": np.full((5, 5), np.nan)}, "NaN"),
+        ({"kernel": [[1.0, 2.0], [3.0]]}, "not a kernel"),
         ({"kernel": np.array([[1.0, -1.0, 0.0]])}, "sum"),
         ({"kernel": np.ones((71, 71))}, "the kernel (71×71) is larger than the result (48×60)"),
         ({"kernel": np.ones((51, 51)), "boundary": "circular"}, "larger than the result"),

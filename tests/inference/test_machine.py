@@ -108,3 +108,8 @@ def test_freed_memory_is_kept_and_given_back() -> None:
     if told[0] == "False":
         pytest.skip("not glibc")
     assert int(told[1]) < 4000 and int(told[2]) > 35_000
+
+
+def test_folded_priors_take_no_more_than_their_pixels():
+    plain, folded = (USRNet(USRNetConfig(1, (c, c), 8, fold=f)) for c, f in ((16, 1), (64, 2)))
+    assert machine.bytes_per_pixel(plain) == machine.bytes_per_pixel(folded)

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from scipy.io import savemat
 
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.bicubic import bicubic_kernel
 from blindsr.kernels.defocus import disk
-from blindsr.kernels.files import parse_kernel
+from blindsr.kernels.files import parse_kernel, tidy
 from blindsr.kernels.gaussian import gaussian
 from blindsr.kernels.motion import linear_motion, shake_motion
 
@@ -191,3 +192,8 @@ def test_truncated_and_wrong_files(tmp_path):
     assert "no such kernel file" in complaint(str(tmp_path / "folder.npy"))
     (tmp_path / "new.mat").write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM" + b"\x00" * 600)
     assert "'-v7'" in complaint(str(tmp_path / "new.mat"))
+
+
+def test_tensors_are_kernels_too():
+    k = torch.ones(1, 1, 3, 3, requires_grad=True)
+    np.testing.assert_allclose(tidy(k, "k"), np.full((3, 3), 1 / 9))

@@ -309,7 +309,7 @@ def test_flat_pictures_do_not_end_an_adversarial_run(photos, tmp_path, toy):
         ("model.basis=nothing", "no such kernel basis"),
         ("start_from=[none.safetensors]", "none.safetensors"),
         ("data.patch=24", "smaller than the kernels"),
-        ("model.basis=gaussian_motion_21", "code has 192"),
+        ("model.basis=gaussian_motion_21", "kernel has 25 pixels a side, those of gaussian_motion_21 21; set its size"),
         ("model.crop=40", "too small"),
         ("schedule.minutes=-3", "minutes must be at least 0"),
         ("log_every=0", "at least 1"),
