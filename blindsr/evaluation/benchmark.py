@@ -16,6 +16,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from blindsr import __version__, registry
 from blindsr.alternating import AlternatingSR
 from blindsr.atomic import append_line, json_bytes, read_lines, write_whole
@@ -43,6 +45,15 @@ BESIDE = (
 )
 
 TAKEN = {"lr", "truth", "true", "kernel_true"}  # names in pictures/
+
+
+def says_gray(path: Path) -> bool:
+    """Whether a file holds a gray picture, by its header."""
+    try:
+        with Image.open(path) as image:
+            return image.mode[0] in "1LIF"
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False  # what it holds is told when it is read
 
 
 class Benchmark:
@@ -109,7 +120,7 @@ class Benchmark:
                     parts.append("margins of each side")  # earlier versions had one for all, the largest
                 if self.protocol.grid == "centre":
                     parts.append("resized")  # earlier versions left the filter of the resize out of them
-            methods[method.label] = method.needs_others, finds, parts
+            methods[method.label] = method, finds, parts
         digests: dict[Path | None, str] = {None: ""}
         found = {}
         for spec in self.specs:
@@ -120,10 +131,13 @@ class Benchmark:
             kernels = [] if spec.kernel is None else [spec.kernel.array, spec.kernel.told]
             blurs = [None if k is None else hashlib.sha256(k.tobytes()).hexdigest() for k in kernels]
             others = [hashlib.sha256(k.array.tobytes()).hexdigest() for k in spec.others]
-            for label, (needs_others, finds, parts) in methods.items():
-                extra = others if needs_others else []
+            gray = says_gray(spec.lr or spec.hr)
+            for label, (method, finds, parts) in methods.items():
+                extra = list(others) if method.needs_others else []
                 if finds and spec.scale == 1 and (spec.sigma_255 or self.protocol.given):
-                    extra = ["first"]  # earlier versions asked restorations in noise for Gaussians at ×1 too
+                    extra.append("first")  # earlier versions asked restorations in noise for Gaussians at ×1 too
+                if gray and method.needs_model:
+                    extra.append("white")  # earlier versions took the noise of gray photos for white noise
                 text = json.dumps([rules, spec.name, spec.set_name, files, blurs, extra, parts], sort_keys=True)
                 found[spec.name, label] = hashlib.sha256(text.encode()).hexdigest()[:16]
         return found

@@ -16,6 +16,7 @@ from blindsr.estimators.noise import estimate_noise
 from blindsr.inference import machine, tiling
 from blindsr.inference.blur import Blur
 from blindsr.inference.boundary import MARGIN, Boundary, Padded, alignment, pad
+from blindsr.inference.gray import WHITE, in_gray, is_gray, of_gray, whitened
 from blindsr.inference.overshoot import outside, shows_width
 from blindsr.inference.refinement import refine
 from blindsr.inference.sources import MAX_SIGMA, to_pixels, to_tensor, window_of
@@ -48,6 +49,7 @@ class Passage:
         self.model, self.device = model, device
         self.photo, self.scale, self.blur, self.boundary = photo, scale, blur, boundary
         self.refines, self.rounding = refines, images.rounding_noise(photo.pixels.dtype)
+        self.gray = model.restorer.uses_kernel and is_gray(photo.pixels, 2)
         self.tiles = 0
         self.overshoot: float | None = None
         self.field: KernelField | None = None
@@ -61,9 +63,9 @@ class Passage:
         if self.blur.kernel is None or self.blur.sigma is not None:
             return
         if self.model.initial is not None:
-            level, how = self.first().sigma, "estimated"
+            level, how = self.first().sigma / (WHITE if self.gray else 1), "estimated"
         else:
-            level, how = estimate_noise(self._tensor(*window_of(self.photo.pixels, SPECTRUM_SIDE))), "classical"
+            level, how = estimate_noise(self._plain(*window_of(self.photo.pixels, SPECTRUM_SIDE))), "classical"
         self.blur = replace(self.blur, sigma=level.float().clamp(0, MAX_SIGMA), sigma_source=how)
 
     def first(self) -> Estimate:
@@ -71,7 +73,8 @@ class Passage:
         one, from as much of it as memory allows."""
         if self._first is None:
             side = min(SPECTRUM_SIDE, max(machine.affordable_side(self.device), SMALLEST_TILE))
-            self._first = self._of_window(side, lambda y: self.model.first_estimate(y, self.scale))
+            first = self._of_window(side, lambda *at: self.model.first_estimate(self._plain(*at), self.scale))
+            self._first = of_gray(first, self.rounding) if self.gray else first
         return self._first
 
     def estimate(self) -> None:
@@ -80,20 +83,21 @@ class Passage:
         side = max(min(ESTIMATION_SIDE, affordable) // self.scale - 2 * self.reach, SMALLEST_TILE)
         first = self.first()
 
-        def find(y: Tensor) -> None:
+        def find(rows: slice, cols: slice) -> None:
+            y = self._tensor(rows, cols)
             whole = y.shape[-2:] == self.size
             found = self._found(y, self.boundary if whole else "reflect", first)  # a window's borders are not the photo's
-            self.blur = self.blur.found(found)
+            self._learn(found)
             self._whole = found.x if whole else None
 
         self._of_window(side, find)
 
-    def _of_window(self, side: int, work: Callable[[Tensor], T]) -> T:
-        """``work`` done on the most textured window of ``side`` pixels; of half as many, and so on, where memory does not
+    def _of_window(self, side: int, work: Callable[[slice, slice], T]) -> T:
+        """``work`` done with rows and columns of the most textured window of ``side`` pixels; of half as many, and so on, where memory does not
         suffice."""
         while True:
             try:
-                return work(self._tensor(*window_of(self.photo.pixels, side)))
+                return work(*window_of(self.photo.pixels, side))
             except Exception as error:
                 if not is_out_of_memory(error) or side <= SMALLEST_TILE:
                     raise
@@ -112,13 +116,18 @@ class Passage:
 
     def _found(self, y: Tensor, boundary: Boundary, first: Estimate) -> Restoration:
         """The blind restoration of a window ``y``, for the sake of its kernel; refined where that is asked for."""
-        padded, blur = self._padded(y, boundary), self.blur
-        found = self.model(
-            padded.y, self.scale, None, blur.sigma, blur.shift, first, self.refines, least_sigma=self.rounding
-        )
-        if self.refines:
-            found = refine(self.model, padded, self.scale, found, blur.shift)
-        return found
+        padded, shift = self._padded(y, boundary), self.blur.shift
+        sigma = self._level(self.blur)
+        found = self.model(padded.y, self.scale, None, sigma, shift, first, self.refines, least_sigma=self.rounding)
+        return refine(self.model, padded, self.scale, found, shift) if self.refines else found
+
+    def _level(self, blur: Blur) -> Tensor | None:
+        """The noise level (1,) that a model is told, where it is known."""
+        return WHITE * blur.sigma.clamp_min(self.rounding) if self.gray and blur.sigma is not None else blur.sigma
+
+    def _learn(self, found: Restoration) -> None:
+        """Take what the model found for what is known."""
+        self.blur = self.blur.found(Restoration(tuple(map(in_gray, found.iterates))) if self.gray else found)
 
     # -- sizes -------------------------------------------------------------------------------------------
 
@@ -243,14 +252,15 @@ class Passage:
         result = self.model(
             padded.y, self.scale, kernel, sigma, self.blur.shift, first, doubt=doubt, least_sigma=self.rounding
         )
-        self.blur = self.blur.found(result)
+        self._learn(result)
         return self._pixels(padded, result.x)
 
     def _pixels(self, padded: Padded, x: Tensor) -> Tensor:
         """The restored ``x`` of a padded piece as (B, s·h, s·w, C) float32."""
         x = padded.crop(x, self.scale)
-        if self.photo.pixels.shape[2] == 1:
-            x = x.mean(1, keepdim=True)
+        channels = self.photo.pixels.shape[2]
+        if self.gray or channels == 1:
+            x = x.mean(1, keepdim=True).expand(-1, channels, -1, -1)
         return x.permute(0, 2, 3, 1).float()
 
     def _at_border(self, window: tiling.Window) -> bool:
@@ -264,12 +274,19 @@ class Passage:
             blurs = [self.blur] * len(windows)
         else:
             blurs = [self.blur.here(*self.field.at(window.middle)) for window in windows]
-        values = zip(*((blur.kernel, blur.sigma, blur.doubt) for blur in blurs))
+        values = zip(*((blur.kernel, self._level(blur), blur.doubt) for blur in blurs))
         return tuple(None if value[0] is None else torch.cat(value) for value in values)
 
     def _padded(self, y: Tensor, boundary: Boundary) -> Padded:
         return pad(y, self.scale, self.kernel_size, boundary, self.model.restorer.multiple)
 
     def _tensor(self, rows: slice, cols: slice) -> Tensor:
-        """A piece of the photo; the whole is never held as floats."""
+        """A piece of the photo as a model gets it; the whole is never held as floats."""
+        y = self._plain(rows, cols)
+        if not self.gray:
+            return y
+        level = self.first().sigma if self.blur.sigma is None else self._level(self.blur)
+        return whitened(y, level, rows.start, cols.start)
+
+    def _plain(self, rows: slice, cols: slice) -> Tensor:
         return to_tensor(self.photo.pixels[rows, cols], self.device)

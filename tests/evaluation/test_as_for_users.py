@@ -19,8 +19,10 @@ SAMPLE = Path(__file__).parents[2] / "docs" / "samples" / "harbour.png"
 
 @pytest.mark.parametrize("name", ["tiny", "tiny-real"])
 @pytest.mark.parametrize("told", [True, False])
-def test_as_for_users(name: str, told: bool) -> None:
+@pytest.mark.parametrize("gray", [True, False])
+def test_as_for_users(name: str, told: bool, gray: bool) -> None:
     pixels = images.read(SAMPLE).pixels[:60, :72]
+    pixels = pixels[..., :1].repeat(3, axis=2) if gray else pixels
     y = torch.from_numpy(images.to_float(pixels)).permute(2, 0, 1)[None]
     kernel = gaussian(25, 1.4, 1.0, 0.3)
     k, sigma = torch.from_numpy(kernel).float()[None, None], torch.tensor([0.01])

@@ -16,6 +16,7 @@ from blindsr import checkpoints, registry
 from blindsr.alternating import AlternatingSR
 from blindsr.evaluation.cases import Case
 from blindsr.inference.boundary import pad
+from blindsr.inference.gray import WHITE, in_gray, is_gray, of_gray, whitened
 from blindsr.inference.refinement import pays, refine
 from blindsr.inference.surroundings import surround
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
@@ -92,18 +93,25 @@ def run_model(
     """Every iterate of ``model`` on a case: told ``kernel`` (1, 1, h, w; corner grid) and the true σ, or blind, and then
     with the found kernel ``refined`` (None: where it is so for users).
 
-    Where the blur wrapped around, nothing is padded; else the photo is padded as for users, and cropped after. A
-    model that uses no kernel is told none.
+    Where the blur wrapped around, nothing is padded; else the photo is padded as for users, and cropped after. Gray photos
+    are made white as for users. A model that uses no kernel is told none.
     """
     if not model.restorer.uses_kernel:
         return list(model(case.y, case.scale).iterates)
     size = (model.basis.size,) * 2 if kernel is None else (kernel.shape[-2], kernel.shape[-1])
-    padded = pad(case.y, case.scale, size, "circular" if case.circular else "reflect", model.restorer.multiple)
+    y, sigma, first, gray = case.y, case.sigma, None, is_gray(case.y, 1)
+    if kernel is None:  # the first estimate is made from the photo as it is: padding would bend its spectrum
+        first = model.first_estimate(y, case.scale)
+        first = of_gray(first, case.rounding) if gray else first
+    if gray:
+        sigma = WHITE * sigma.clamp_min(case.rounding) if first is None else first.sigma
+        y = whitened(y, sigma)
+    padded = pad(y, case.scale, size, "circular" if case.circular else "reflect", model.restorer.multiple)
     if kernel is not None:
-        y = surround(padded, kernel, case.sigma, case.scale).y
-        iterates = model(y, case.scale, kernel, case.sigma, least_sigma=case.rounding).iterates
-    else:  # the first estimate is made from the photo as it is: padding would bend its spectrum
-        first, shift = model.first_estimate(case.y, case.scale), grid_shift(case.grid, case.scale)
+        y = surround(padded, kernel, sigma, case.scale).y
+        iterates = model(y, case.scale, kernel, sigma, least_sigma=case.rounding).iterates
+    else:
+        shift = grid_shift(case.grid, case.scale)
         refined = pays(model) if refined is None else refined
         finish = refined or not model.starts_anew
         result = model(padded.y, case.scale, shift=shift, first=first, finish=finish, least_sigma=case.rounding)
@@ -115,7 +123,8 @@ def run_model(
             answer = model(y, case.scale, last.kernel, last.sigma, shift, doubt=last.doubt)
             result = Restoration((*before, *answer.iterates))
         iterates = result.iterates
-    return [Iterate(padded.crop(i.x, case.scale), i.kernel, i.code, i.sigma, i.doubt) for i in iterates]
+    iterates = [Iterate(padded.crop(i.x, case.scale), i.kernel, i.code, i.sigma, i.doubt) for i in iterates]
+    return list(map(in_gray, iterates)) if gray else iterates
 
 
 def check_path(method: str, path: str) -> Path:
