@@ -139,8 +139,9 @@ class AlternatingSR(nn.Module):
         use, or asked for a scale that its restorer does not serve.
         """
         if scale not in self.restorer.scales:
-            own = ", ".join(f"×{s}" for s in self.restorer.scales)
-            raise BlindSRError(f"this model enlarges {own}, not ×{scale}")
+            own = " and ".join(f"×{s}" for s in self.restorer.scales)
+            cure = " or ".join(map(str, self.restorer.scales))
+            raise BlindSRError(f"this model enlarges {own} only, not ×{scale}; use scale {cure}")
         if not self.restorer.uses_kernel:
             if k is not None:
                 raise BlindSRError("this model restores without a kernel; leave the kernel out")

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blindsr.alternating import AlternatingSR
 from blindsr.interfaces import Estimate, Iterate
 from blindsr.ops.filtering import LUMA_NOISE
 
@@ -38,10 +39,12 @@ def whitened(y: Tensor, level: Tensor, top: int = 0, left: int = 0) -> Tensor:
     return y + level.to(y)[:, None, None, None] * noise
 
 
-def of_gray(first: Estimate, rounding: float) -> Estimate:
-    """The ``first`` estimate of a gray photo with the level that white noise gets there. Estimators see the brightness, and
-    take what noise it has for that of white noise; ``rounding`` is the level that is there at least."""
-    return replace(first, sigma=WHITE * (LUMA_NOISE * first.sigma).clamp_min(rounding))
+def of_gray(first: Estimate, model: AlternatingSR, rounding: float) -> Estimate:
+    """The ``first`` estimate that ``model`` made of a gray photo, with the level that white noise gets there. Estimators see
+    the brightness, and take what noise it has for that of white noise; wavelets, where there is none, see it as it is.
+    ``rounding`` is the level that is there at least."""
+    seen = 1 if model.initial is None else LUMA_NOISE
+    return replace(first, sigma=WHITE * (seen * first.sigma).clamp_min(rounding))
 
 
 def in_gray(iterate: Iterate) -> Iterate:

@@ -74,7 +74,7 @@ class Passage:
         if self._first is None:
             side = min(SPECTRUM_SIDE, max(machine.affordable_side(self.device), SMALLEST_TILE))
             first = self._of_window(side, lambda *at: self.model.first_estimate(self._plain(*at), self.scale))
-            self._first = of_gray(first, self.rounding) if self.gray else first
+            self._first = of_gray(first, self.model, self.rounding) if self.gray else first
         return self._first
 
     def estimate(self) -> None:
@@ -93,8 +93,8 @@ class Passage:
         self._of_window(side, find)
 
     def _of_window(self, side: int, work: Callable[[slice, slice], T]) -> T:
-        """``work`` done with rows and columns of the most textured window of ``side`` pixels; of half as many, and so on, where memory does not
-        suffice."""
+        """``work`` done with the rows and columns of the most textured window of ``side`` pixels; of half as many, and so on,
+        where memory does not suffice."""
         while True:
             try:
                 return work(*window_of(self.photo.pixels, side))

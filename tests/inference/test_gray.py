@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from blindsr import images
 from blindsr.inference.facade import BlindSR
-from blindsr.inference.gray import SIDE, WHITE, is_gray, whitened
+from blindsr.inference.gray import SIDE, WHITE, is_gray, of_gray, whitened
+from blindsr.interfaces import Estimate
 from blindsr.kernels.gaussian import gaussian
-from blindsr.ops.filtering import blur
+from blindsr.ops.filtering import LUMA_NOISE, blur
 
 K = gaussian(25, 2.2)
 
@@ -56,6 +59,13 @@ def test_what_is_gray():
     pixels = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
     assert not is_gray(pixels, 2) and is_gray(pixels[..., :1], 2) and is_gray(pixels[..., :1].repeat(3, 2), 2)
     assert is_gray(torch.ones(1, 3, 4, 4), 1) and not is_gray(torch.rand(1, 3, 4, 4), 1)
+
+
+def test_what_an_estimate_of_a_gray_photo_says():
+    first = Estimate(None, torch.tensor([0.1, 0.0]), None)
+    by_brightness, by_wavelets = (of_gray(first, SimpleNamespace(initial=i), 0.001).sigma for i in (object(), None))
+    torch.testing.assert_close(by_brightness, WHITE * torch.tensor([0.1 * LUMA_NOISE, 0.001]))
+    torch.testing.assert_close(by_wavelets, WHITE * torch.tensor([0.1, 0.001]))
 
 
 @pytest.mark.parametrize("sigma_255", [0, 5])

@@ -102,7 +102,7 @@ def run_model(
     y, sigma, first, gray = case.y, case.sigma, None, is_gray(case.y, 1)
     if kernel is None:  # the first estimate is made from the photo as it is: padding would bend its spectrum
         first = model.first_estimate(y, case.scale)
-        first = of_gray(first, case.rounding) if gray else first
+        first = of_gray(first, model, case.rounding) if gray else first
     if gray:
         sigma = WHITE * sigma.clamp_min(case.rounding) if first is None else first.sigma
         y = whitened(y, sigma)
