@@ -122,6 +122,7 @@ class Benchmark:
                     parts.append("resized")  # earlier versions left the filter of the resize out of them
             methods[method.label] = method, finds, parts
         digests: dict[Path | None, str] = {None: ""}
+        grays: dict[Path | None, bool] = {}
         found = {}
         for spec in self.specs:
             for path in (spec.hr, spec.lr, spec.kernel_file):
@@ -131,12 +132,14 @@ class Benchmark:
             kernels = [] if spec.kernel is None else [spec.kernel.array, spec.kernel.told]
             blurs = [None if k is None else hashlib.sha256(k.tobytes()).hexdigest() for k in kernels]
             others = [hashlib.sha256(k.array.tobytes()).hexdigest() for k in spec.others]
-            gray = says_gray(spec.lr or spec.hr)
+            photo = spec.lr or spec.hr
+            if photo not in grays:
+                grays[photo] = says_gray(photo)
             for label, (method, finds, parts) in methods.items():
                 extra = list(others) if method.needs_others else []
                 if finds and spec.scale == 1 and (spec.sigma_255 or self.protocol.given):
                     extra.append("first")  # earlier versions asked restorations in noise for Gaussians at ×1 too
-                if gray and method.needs_model:
+                if grays[photo] and method.needs_model:
                     extra.append("white")  # earlier versions took the noise of gray photos for white noise
                 text = json.dumps([rules, spec.name, spec.set_name, files, blurs, extra, parts], sort_keys=True)
                 found[spec.name, label] = hashlib.sha256(text.encode()).hexdigest()[:16]
