@@ -4,8 +4,9 @@ Texture raises the classical estimate, and few pixels are left to an enlarged ph
 much the same in red, green and blue, while white noise is another in each: in that colour in which the finest details
 are weakest, hardly any of them is left. (Principal components of patches serve to tell noise from texture since Pyatykh,
 Hesser, Zheng, "Image noise level estimation by principal component analysis", TIP 2013; here of three colours alone.)
-Noise of gray photos, and of photos whose colours were stored at half the resolution, as JPEG does, is not white in this
-sense. That shows: the flattest parts of the photo have details, and the weakest colour has none.
+Noise of gray photos, of scans, and of photos whose colours were stored at half the resolution, as JPEG does, is not white in
+this sense. That shows: the flattest parts of the photo have details, and the weakest colour has none; or an estimator that
+learned to tell noise in luma from texture sees more of it than white noise would have.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ BLOCK, FLATTEST = 8, 0.05  # pixels a side; the share of blocks that have fewer 
 WHITE = 3.0  # times the details of the weakest colour that the flattest part may have
 NOTHING = 1e-5  # that arithmetic leaves of flat areas
 
+# On 17 photos of BSD68 under four kernels at ×2 and ×4, both of what estimators saw in luma and of what the flattest blocks
+# had of brightness was more than this times the chroma in none of 272 with white noise of 2.55 and 7.65; at ×2, in 122 of 136
+# where half of the noise was the same in all colours. Of less than SURE estimators know nothing.
+MORE, SURE = 1.25, 2 / 255
+CHROMA = ((2**-0.5, -(2**-0.5), 0.0), (6**-0.5, 6**-0.5, -2 * 6**-0.5))  # axes of unit length on which gray is nothing
+
 
 def diagonal_details(y: Tensor) -> Tensor:
     """Finest diagonal (HH) coefficients, at every position: (B, C, H, W) -> (B, C, H−3, W−3)."""
@@ -41,17 +48,45 @@ def estimate_noise(y: Tensor, otherwise: Tensor | None = None) -> Tensor:
     """Standard deviation of white Gaussian noise in ``y`` (B, C, H, W) in [0, 1]: ``sigma`` (B,), same scale.
 
     Of RGB photos it is that of their weakest colour (see the module's first lines). Where their noise is not white, and
-    with another number of channels, ``otherwise`` (B,) is the answer, or the classical estimate :func:`wavelet_noise`.
+    with another number of channels, ``otherwise`` (B,), what an estimator saw in the luma, is the answer, or the classical
+    estimate :func:`wavelet_noise`.
     """
-    if otherwise is None:
-        otherwise = wavelet_noise(y)
+    seen, otherwise = otherwise, wavelet_noise(y) if otherwise is None else otherwise
     if y.shape[1] != 3 or min(y.shape[-2:]) < BLOCK + 3:
         return otherwise
     with torch.autocast(y.device.type, enabled=False):  # bfloat16 is coarser than the noise
         y = _exact(y)
         details, usable = diagonal_details(y), _usable(y).all(1)
         found = torch.stack([_weakest_colour(d, u, o) for d, u, o in zip(details, usable, otherwise.to(y))])
+        if seen is not None:
+            found = torch.where(is_white(y, seen), found, otherwise.to(y))
     return found.to(otherwise.dtype)
+
+
+def chroma_noise(y: Tensor) -> Tensor:
+    """The level (B,) that white noise has where the chroma of ``y`` (B, 3, H, W) in [0, 1] has as many of the finest details;
+    0 of a picture smaller than 4×4."""
+    if min(y.shape[-2:]) < 4:
+        return y.new_zeros(y.shape[0])
+    y = _exact(y)
+    with torch.autocast(y.device.type, enabled=False):
+        chroma = torch.einsum("ac,bchw->bahw", y.new_tensor(CHROMA), diagonal_details(y)).abs()
+        usable = _usable(y).all(1, keepdim=True).expand_as(chroma)
+    return torch.stack([_kept(d, u).median() for d, u in zip(chroma, usable)]) / NORMAL_MAD
+
+
+def is_white(y: Tensor, seen: Tensor) -> Tensor:
+    """Whether the noise of ``y`` (B, 3, H, W) in [0, 1] may well be white, where an estimator has ``seen`` so much of it in
+    the luma (B,), as a level of white noise: a bool (B,). Texture is taken for noise by either alone, hardly
+    by estimators and wavelets both. Of a picture that is too small to tell, it may.
+    """
+    if min(y.shape[-2:]) < BLOCK + 3:
+        return torch.ones_like(seen, dtype=torch.bool)
+    least = MORE * chroma_noise(y)
+    with torch.autocast(y.device.type, enabled=False):
+        brightness = 3**0.5 * diagonal_details(_exact(y)).mean(1, keepdim=True).abs()
+    flattest = torch.stack([_flattest(d, u) for d, u in zip(brightness, _usable(y).all(1))]) / NORMAL_MAD
+    return (seen.to(least) <= least) | (seen.to(least) < SURE) | (flattest <= least + NOTHING)
 
 
 def wavelet_noise(y: Tensor) -> Tensor:
@@ -78,11 +113,15 @@ def _weakest_colour(details: Tensor, usable: Tensor, otherwise: Tensor) -> Tenso
     spread = (kept @ kept.T / kept.shape[1]).cpu().double()
     weakest = torch.linalg.eigh(spread).eigenvectors[:, 0].to(kept)
     level = (weakest @ kept).abs().median()
-    medians = _blocks(details.abs()).median(1).values
+    return torch.where(_flattest(details.abs(), usable) > WHITE * level + NOTHING, otherwise, level / NORMAL_MAD)
+
+
+def _flattest(details: Tensor, usable: Tensor) -> Tensor:
+    """The median of the absolute ``details`` (C, h, w) in the flattest blocks of those that are ``usable`` (h, w)."""
+    medians = _blocks(details).median(1).values
     whole = _blocks(usable[None]).all(1)
     medians = (medians[whole] if whole.any() else medians).sort().values
-    flattest = medians[int(FLATTEST * len(medians))]
-    return torch.where(flattest > WHITE * level + NOTHING, otherwise, level / NORMAL_MAD)
+    return medians[int(FLATTEST * len(medians))]
 
 
 def _blocks(details: Tensor) -> Tensor:

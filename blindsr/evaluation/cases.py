@@ -64,7 +64,7 @@ class Case:
     """What a method gets. ``y`` (1, 3, h, w) float32; ``x`` (1, 3, s·h, s·w), the truth, or None; ``k`` (1, 1, kh, kw),
     the kernel to tell a model on the corner grid (it holds the offset of a centre grid), or None; ``sigma`` (1,) in
     [0, 1]; ``others`` are the other kernels of the protocol; ``circular`` says that the blur wrapped around; ``rounding``
-    is the noise level, in [0, 1], of what was rounded to whole levels."""
+    is the noise level, in [0, 1], of what was rounded to whole levels, or to the steps of ``jpeg``."""
 
     spec: CaseSpec
     y: Tensor
@@ -75,6 +75,7 @@ class Case:
     circular: bool
     others: tuple[Tensor, ...] = ()
     rounding: float = 0.0
+    jpeg: bool = False
     note: str = field(default="", compare=False)
 
     @property
@@ -98,7 +99,7 @@ def make_case(spec: CaseSpec, protocol: Protocol) -> Case:
         return _given_case(spec, protocol, hr, note)
     assert hr is not None and spec.kernel is not None
     try:
-        made = degrade(hr, spec.kernel.array, spec.scale, spec.sigma_255, protocol)
+        made = degrade(hr.pixels, spec.kernel.array, spec.scale, spec.sigma_255, protocol)
     except BlindSRError as error:
         raise BlindSRError(f"{spec.hr}: {error}") from None
     told = made.kernel if spec.kernel.told is None else spec.kernel.told
@@ -113,14 +114,15 @@ def make_case(spec: CaseSpec, protocol: Protocol) -> Case:
         protocol.boundary == "wrap",
         tuple(map(_kernel, others)),
         images.rounding_noise(np.uint8) if protocol.rounds else 0.0,
-        note,
+        note=note,
     )
 
 
-def _given_case(spec: CaseSpec, protocol: Protocol, hr: np.ndarray | None, note: str) -> Case:
+def _given_case(spec: CaseSpec, protocol: Protocol, hr: images.Photo | None, note: str) -> Case:
     lr, note_lr = _read(spec.lr)
-    if hr is not None and any(a != spec.scale * b for a, b in zip(hr.shape[:2], lr.shape[:2])):
-        sizes = f"{lr.shape[1]}×{lr.shape[0]} and {hr.shape[1]}×{hr.shape[0]}"
+    assert lr is not None
+    if hr is not None and any(a != spec.scale * b for a, b in zip(hr.pixels.shape[:2], lr.pixels.shape[:2])):
+        sizes = " and ".join(f"{p.pixels.shape[1]}×{p.pixels.shape[0]}" for p in (lr, hr))
         raise BlindSRError(f"{spec.lr}: {sizes} ({spec.hr.name}) do not differ by the factor {spec.scale}; "
                            "give pairs that belong together")  # fmt: skip
     k = None
@@ -128,10 +130,9 @@ def _given_case(spec: CaseSpec, protocol: Protocol, hr: np.ndarray | None, note:
         k = parse_kernel(str(spec.kernel_file), spec.scale)
         k = k[::-1, ::-1] if protocol.flip_kernels else k
         k = _kernel(_centred(k, grid_shift(protocol.grid, spec.scale)) if protocol.centre_kernels else k)
-    x = None if hr is None else _image(images.to_float(hr))
-    notes = "; ".join(filter(None, (note, note_lr)))
-    rounding = images.rounding_noise(lr.dtype)
-    return Case(spec, _image(images.to_float(lr)), x, k, torch.zeros(1), protocol.grid, False, (), rounding, notes)
+    y, x = _image(images.to_float(lr.pixels)), None if hr is None else _image(images.to_float(hr.pixels))
+    notes, jpeg = "; ".join(filter(None, (note, note_lr))), lr.jpeg_step is not None
+    return Case(spec, y, x, k, torch.zeros(1), protocol.grid, False, (), lr.rounding, jpeg, notes)
 
 
 def _centred(k: np.ndarray, shift: float) -> np.ndarray:
@@ -143,8 +144,8 @@ def _centred(k: np.ndarray, shift: float) -> np.ndarray:
     return np.fft.ifft2(scipy.ndimage.fourier_shift(np.fft.fft2(padded), moves)).real
 
 
-def _read(path: Path | None) -> tuple[np.ndarray | None, str]:
-    """Pixels (H, W, 3), and a note on what was done to have them."""
+def _read(path: Path | None) -> tuple[images.Photo | None, str]:
+    """A photo (H, W, 3) without alpha, and a note on what was done to have it."""
     if path is None:
         return None, ""
     photo, notes = images.read(path), []
@@ -152,7 +153,8 @@ def _read(path: Path | None) -> tuple[np.ndarray | None, str]:
         notes.append(f"{path.name} has an alpha channel: left out")
     if photo.pixels.shape[2] == 1:
         notes.append(f"{path.name} is gray: repeated to three channels")
-    return photo.pixels.repeat(3 // photo.pixels.shape[2], axis=2), "; ".join(notes)
+    pixels = photo.pixels.repeat(3 // photo.pixels.shape[2], axis=2)
+    return replace(photo, pixels=pixels, alpha=None), "; ".join(notes)
 
 
 def _image(pixels: np.ndarray) -> Tensor:

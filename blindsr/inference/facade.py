@@ -183,7 +183,7 @@ class BlindSR:
         pixels = np.concatenate(kept) if len(kept) > 1 else kept[0]
         alpha = None if photo.alpha is None else enlarge_alpha(photo.alpha, passage.scale, grid)
         return replace(
-            result, photo=replace(photo, pixels=pixels, alpha=alpha), image=as_array(pixels, alpha, dimensions(source))
+            result, photo=replace(photo, pixels=pixels, alpha=alpha, jpeg_step=None), image=as_array(pixels, alpha, dimensions(source))
         )
 
     def estimate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -16,12 +17,12 @@ from blindsr.estimators.noise import estimate_noise
 from blindsr.inference import machine, tiling
 from blindsr.inference.blur import Blur
 from blindsr.inference.boundary import MARGIN, Boundary, Padded, alignment, pad
-from blindsr.inference.gray import WHITE, in_gray, is_gray, of_gray, whitened
 from blindsr.inference.overshoot import outside, shows_width
 from blindsr.inference.refinement import refine
 from blindsr.inference.sources import MAX_SIGMA, to_pixels, to_tensor, window_of
 from blindsr.inference.surroundings import surround
 from blindsr.inference.varying import CELL, KernelField, find_field
+from blindsr.inference.white import Noise, is_gray, look
 from blindsr.interfaces import BlindSRError, Estimate, Restoration
 from blindsr.processes import is_out_of_memory
 
@@ -48,12 +49,10 @@ class Passage:
     ):
         self.model, self.device = model, device
         self.photo, self.scale, self.blur, self.boundary = photo, scale, blur, boundary
-        self.refines, self.rounding = refines, images.rounding_noise(photo.pixels.dtype)
-        self.gray = model.restorer.uses_kernel and is_gray(photo.pixels, 2)
+        self.refines = refines
         self.tiles = 0
         self.overshoot: float | None = None
         self.field: KernelField | None = None
-        self._first: Estimate | None = None
         self._whole: Tensor | None = None  # the photo as it was restored with its kernel to find it, padding and all
 
     # -- blur and noise ----------------------------------------------------------------------------------
@@ -63,25 +62,40 @@ class Passage:
         if self.blur.kernel is None or self.blur.sigma is not None:
             return
         if self.model.initial is not None:
-            level, how = self.first().sigma / (WHITE if self.gray else 1), "estimated"
+            level, how = self.noise.own(self.first.sigma), "estimated"
         else:
-            level, how = estimate_noise(self._plain(*window_of(self.photo.pixels, SPECTRUM_SIDE))), "classical"
+            rows, cols = window_of(self.photo.pixels, SPECTRUM_SIDE)
+            level, how = estimate_noise(to_tensor(self.photo.pixels[rows, cols], self.device)), "classical"
         self.blur = replace(self.blur, sigma=level.float().clamp(0, MAX_SIGMA), sigma_source=how)
 
+    @property
     def first(self) -> Estimate:
-        """The first estimate, from the photo as it is: padding would weaken its noise and bend its spectrum. Of a large
-        one, from as much of it as memory allows."""
-        if self._first is None:
-            side = min(SPECTRUM_SIDE, max(machine.affordable_side(self.device), SMALLEST_TILE))
-            first = self._of_window(side, lambda *at: self.model.first_estimate(self._plain(*at), self.scale))
-            self._first = of_gray(first, self.model, self.rounding) if self.gray else first
-        return self._first
+        """The first estimate, with the level of white noise."""
+        first, _ = self._looked
+        assert first is not None
+        return first
+
+    @property
+    def noise(self) -> Noise:
+        return self._looked[1] if self.model.restorer.uses_kernel else Noise()
+
+    @cached_property
+    def _looked(self) -> tuple[Estimate | None, Noise]:
+        """What is seen of the photo as it is: padding would weaken its noise and bend its spectrum. Of a large one, from as
+        much of it as memory allows."""
+        photo, gray = self.photo, is_gray(self.photo.pixels, 2)
+
+        def seen(rows: slice, cols: slice) -> tuple[Estimate | None, Noise]:
+            y = to_tensor(photo.pixels[rows, cols], self.device)
+            return look(self.model, y, self.scale, photo.rounding, gray, photo.jpeg_step is not None)
+
+        return self._of_window(min(SPECTRUM_SIDE, max(machine.affordable_side(self.device), SMALLEST_TILE)), seen)
 
     def estimate(self) -> None:
         """Find the blur on the most textured part of the photo, or on all of it where it is small."""
         affordable = int(machine.affordable_pixels(self.model.restorer, self.device) ** 0.5)
         side = max(min(ESTIMATION_SIDE, affordable) // self.scale - 2 * self.reach, SMALLEST_TILE)
-        first = self.first()
+        first = self.first
 
         def find(rows: slice, cols: slice) -> None:
             y = self._tensor(rows, cols)
@@ -118,16 +132,16 @@ class Passage:
         """The blind restoration of a window ``y``, for the sake of its kernel; refined where that is asked for."""
         padded, shift = self._padded(y, boundary), self.blur.shift
         sigma = self._level(self.blur)
-        found = self.model(padded.y, self.scale, None, sigma, shift, first, self.refines, least_sigma=self.rounding)
+        found = self.model(padded.y, self.scale, None, sigma, shift, first, self.refines, least_sigma=self.photo.rounding)
         return refine(self.model, padded, self.scale, found, shift) if self.refines else found
 
     def _level(self, blur: Blur) -> Tensor | None:
         """The noise level (1,) that a model is told, where it is known."""
-        return WHITE * blur.sigma.clamp_min(self.rounding) if self.gray and blur.sigma is not None else blur.sigma
+        return None if blur.sigma is None else self.noise.told(blur.sigma)
 
     def _learn(self, found: Restoration) -> None:
         """Take what the model found for what is known."""
-        self.blur = self.blur.found(Restoration(tuple(map(in_gray, found.iterates))) if self.gray else found)
+        self.blur = self.blur.found(Restoration(tuple(map(self.noise.in_own, found.iterates))))
 
     # -- sizes -------------------------------------------------------------------------------------------
 
@@ -245,12 +259,12 @@ class Passage:
         padded = self._padded(y, self.boundary)
         if self._whole is not None and self.tiles == 1 and self.field is None:  # it needs no second time
             return self._pixels(padded, self._whole)
-        first = self.first() if self.blur.sought else None
+        first = self.first if self.blur.sought else None
         kernel, sigma, doubt = self._told(windows)
         if kernel is not None and self.boundary == "reflect" and any(map(self._at_border, windows)):
             padded = surround(padded, kernel, sigma, self.scale, self.blur.shift)
         result = self.model(
-            padded.y, self.scale, kernel, sigma, self.blur.shift, first, doubt=doubt, least_sigma=self.rounding
+            padded.y, self.scale, kernel, sigma, self.blur.shift, first, doubt=doubt, least_sigma=self.photo.rounding
         )
         self._learn(result)
         return self._pixels(padded, result.x)
@@ -259,7 +273,7 @@ class Passage:
         """The restored ``x`` of a padded piece as (B, s·h, s·w, C) float32."""
         x = padded.crop(x, self.scale)
         channels = self.photo.pixels.shape[2]
-        if self.gray or channels == 1:
+        if channels == 1 or self.noise.gray:
             x = x.mean(1, keepdim=True).expand(-1, channels, -1, -1)
         return x.permute(0, 2, 3, 1).float()
 
@@ -282,11 +296,8 @@ class Passage:
 
     def _tensor(self, rows: slice, cols: slice) -> Tensor:
         """A piece of the photo as a model gets it; the whole is never held as floats."""
-        y = self._plain(rows, cols)
-        if not self.gray:
+        y = to_tensor(self.photo.pixels[rows, cols], self.device)
+        if self.noise.chroma is None:
             return y
-        level = self.first().sigma if self.blur.sigma is None else self._level(self.blur)
-        return whitened(y, level, rows.start, cols.start)
-
-    def _plain(self, rows: slice, cols: slice) -> Tensor:
-        return to_tensor(self.photo.pixels[rows, cols], self.device)
+        level = self.first.sigma if self.blur.sigma is None else self._level(self.blur)
+        return self.noise.whitened(y, level, rows.start, cols.start)

@@ -16,9 +16,9 @@ from blindsr import checkpoints, registry
 from blindsr.alternating import AlternatingSR
 from blindsr.evaluation.cases import Case
 from blindsr.inference.boundary import pad
-from blindsr.inference.gray import WHITE, in_gray, is_gray, of_gray, whitened
 from blindsr.inference.refinement import pays, refine
 from blindsr.inference.surroundings import surround
+from blindsr.inference.white import is_gray, look
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
 from blindsr.ops.fourier import grid_shift
 
@@ -93,19 +93,15 @@ def run_model(
     """Every iterate of ``model`` on a case: told ``kernel`` (1, 1, h, w; corner grid) and the true σ, or blind, and then
     with the found kernel ``refined`` (None: where it is so for users).
 
-    Where the blur wrapped around, nothing is padded; else the photo is padded as for users, and cropped after. Gray photos
-    are made white as for users. A model that uses no kernel is told none.
+    Where the blur wrapped around, nothing is padded; else the photo is padded as for users, and cropped after. Noise
+    is made white as for users. A model that uses no kernel is told none.
     """
     if not model.restorer.uses_kernel:
         return list(model(case.y, case.scale).iterates)
     size = (model.basis.size,) * 2 if kernel is None else (kernel.shape[-2], kernel.shape[-1])
-    y, sigma, first, gray = case.y, case.sigma, None, is_gray(case.y, 1)
-    if kernel is None:  # the first estimate is made from the photo as it is: padding would bend its spectrum
-        first = model.first_estimate(y, case.scale)
-        first = of_gray(first, model, case.rounding) if gray else first
-    if gray:
-        sigma = WHITE * sigma.clamp_min(case.rounding) if first is None else first.sigma
-        y = whitened(y, sigma)
+    first, noise = look(model, case.y, case.scale, case.rounding, is_gray(case.y, 1), case.jpeg)
+    sigma = noise.told(case.sigma) if kernel is not None or first is None else first.sigma
+    y = noise.whitened(case.y, sigma)
     padded = pad(y, case.scale, size, "circular" if case.circular else "reflect", model.restorer.multiple)
     if kernel is not None:
         y = surround(padded, kernel, sigma, case.scale).y
@@ -124,7 +120,7 @@ def run_model(
             result = Restoration((*before, *answer.iterates))
         iterates = result.iterates
     iterates = [Iterate(padded.crop(i.x, case.scale), i.kernel, i.code, i.sigma, i.doubt) for i in iterates]
-    return list(map(in_gray, iterates)) if gray else iterates
+    return list(map(noise.in_own, iterates))
 
 
 def check_path(method: str, path: str) -> Path:
