@@ -133,7 +133,8 @@ class BlindSR:
         """Restore one photo, ``scale`` (1, 2, 3 or 4) times larger.
 
         ``source`` is a file, an (H, W[, C]) uint8 or uint16 array (gray or RGB, alpha last) or an
-        ``images.Photo``. ``kernel`` is an (h, w) array on the pixels of the result, or words or a file for
+        ``images.Photo``; how much a JPEG left out is known of its file, or the Photo read from it, and not of an array.
+        ``kernel`` is an (h, w) array on the pixels of the result, or words or a file for
         :func:`blindsr.kernels.files.parse_kernel`; None finds it. ``sigma`` is the noise level in [0, 1]; None
         estimates it. ``grid`` says where the pixels of the source lie among those of the result:
         ``centre`` puts the result on top of any ordinary enlargement, ``corner`` is for data that was

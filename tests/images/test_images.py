@@ -680,3 +680,29 @@ def test_rounding_noise(dtype: type) -> None:
     exact = np.random.default_rng(0).random(100_000)
     error = images.to_float(images.from_float(exact, dtype)) - exact
     assert error.std() == pytest.approx(images.rounding_noise(dtype), rel=0.02)
+
+
+def test_how_much_a_jpeg_leaves_out(tmp_path: Path) -> None:
+    """Of brightness, by the file's own steps; the photo is of many scales, as photos are."""
+    noise = np.random.default_rng(0).normal(size=(256, 256))
+    spectrum = np.fft.rfft2(noise) / (0.01 + np.hypot(np.fft.fftfreq(256)[:, None], np.fft.rfftfreq(256))) ** 2
+    picture = np.fft.irfft2(spectrum)
+    pixels = (128 + 40 * (picture - picture.mean()) / picture.std()).clip(0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+    previous = 0.0
+    for quality in (95, 80, 60):
+        Image.fromarray(pixels).save(tmp_path / "y.jpg", quality=quality)
+        photo = images.read(tmp_path / "y.jpg")
+        error = (photo.pixels.mean(2) - pixels.mean(2)).std()
+        assert 0.6 * error < 255 * photo.rounding < 1.7 * error
+        assert photo.rounding > previous
+        previous = photo.rounding
+
+
+def test_the_steps_of_a_jpeg(tmp_path: Path) -> None:
+    table = [3 if row < 4 and col < 4 else 99 for row in range(8) for col in range(8)]
+    for name, mode in (("rgb", "RGB"), ("gray", "L")):
+        Image.new(mode, (32, 24)).save(tmp_path / f"{name}.jpg", qtables=[table] if mode == "L" else [table, [50] * 64])
+        photo = images.read(tmp_path / f"{name}.jpg")
+        assert photo.jpeg_step == 3 and photo.rounding == pytest.approx(0.75 * 3**0.5 / 255)
+    images.write(tmp_path / "y.png", photo)
+    assert images.read(tmp_path / "y.png").jpeg_step is None
