@@ -22,7 +22,7 @@ from blindsr.inference.refinement import refine
 from blindsr.inference.sources import MAX_SIGMA, to_pixels, to_tensor, window_of
 from blindsr.inference.surroundings import surround
 from blindsr.inference.varying import CELL, KernelField, find_field
-from blindsr.inference.white import Noise, is_gray, look
+from blindsr.inference.white import Noise, first_estimate, is_gray, noise_of
 from blindsr.interfaces import BlindSRError, Estimate, Restoration
 from blindsr.processes import is_out_of_memory
 
@@ -64,32 +64,34 @@ class Passage:
         if self.model.initial is not None:
             level, how = self.noise.own(self.first.sigma), "estimated"
         else:
-            rows, cols = window_of(self.photo.pixels, SPECTRUM_SIDE)
-            level, how = estimate_noise(to_tensor(self.photo.pixels[rows, cols], self.device)), "classical"
+            level, how = estimate_noise(self._plain(*window_of(self.photo.pixels, SPECTRUM_SIDE))), "classical"
         self.blur = replace(self.blur, sigma=level.float().clamp(0, MAX_SIGMA), sigma_source=how)
 
-    @property
+    @cached_property
     def first(self) -> Estimate:
         """The first estimate, with the level of white noise."""
-        first, _ = self._looked
-        assert first is not None
-        return first
-
-    @property
-    def noise(self) -> Noise:
-        return self._looked[1] if self.model.restorer.uses_kernel else Noise()
+        return self.noise.of_first(self._seen, self.model)
 
     @cached_property
-    def _looked(self) -> tuple[Estimate | None, Noise]:
-        """What is seen of the photo as it is: padding would weaken its noise and bend its spectrum. Of a large one, from as
-        much of it as memory allows."""
-        photo, gray = self.photo, is_gray(self.photo.pixels, 2)
+    def noise(self) -> Noise:
+        """What is known of the photo's noise, by what was given of it or seen."""
+        if not self.model.restorer.uses_kernel:
+            return Noise()
+        photo, gray, jpeg = self.photo, is_gray(self.photo.pixels, 2), self.photo.jpeg_step is not None
+        seen = self.blur.sigma
+        if seen is None and self.model.initial is not None and not (gray or jpeg):
+            seen = self._seen.sigma
+        return self._of_window(SPECTRUM_SIDE, lambda *at: noise_of(self._plain(*at), photo.rounding, gray, jpeg, seen))
 
-        def seen(rows: slice, cols: slice) -> tuple[Estimate | None, Noise]:
-            y = to_tensor(photo.pixels[rows, cols], self.device)
-            return look(self.model, y, self.scale, photo.rounding, gray, photo.jpeg_step is not None)
+    @cached_property
+    def _seen(self) -> Estimate:
+        """The first estimate, from the photo as it is: padding would weaken its noise and bend its spectrum. Of a large one,
+        from as much of it as memory allows."""
+        return self._of_window(min(SPECTRUM_SIDE, max(machine.affordable_side(self.device), SMALLEST_TILE)), self._look)
 
-        return self._of_window(min(SPECTRUM_SIDE, max(machine.affordable_side(self.device), SMALLEST_TILE)), seen)
+    def _look(self, rows: slice, cols: slice) -> Estimate:
+        y, photo = self._plain(rows, cols), self.photo
+        return first_estimate(self.model, y, self.scale, photo.rounding, photo.jpeg_step is not None)
 
     def estimate(self) -> None:
         """Find the blur on the most textured part of the photo, or on all of it where it is small."""
@@ -122,8 +124,8 @@ class Passage:
         self.estimate()
 
         def estimate(rows: slice, cols: slice) -> Estimate:
-            y = self._tensor(rows, cols)
-            last = self._found(y, "reflect", self.model.first_estimate(y, self.scale)).iterates[-1]
+            first = self.noise.of_first(self._look(rows, cols), self.model)
+            last = self._found(self._tensor(rows, cols), "reflect", first).iterates[-1]
             return Estimate(last.code, last.sigma, last.kernel, last.doubt)
 
         self.field = find_field(self.size, estimate, progress)
@@ -296,8 +298,11 @@ class Passage:
 
     def _tensor(self, rows: slice, cols: slice) -> Tensor:
         """A piece of the photo as a model gets it; the whole is never held as floats."""
-        y = to_tensor(self.photo.pixels[rows, cols], self.device)
+        y = self._plain(rows, cols)
         if self.noise.chroma is None:
             return y
         level = self.first.sigma if self.blur.sigma is None else self._level(self.blur)
         return self.noise.whitened(y, level, rows.start, cols.start)
+
+    def _plain(self, rows: slice, cols: slice) -> Tensor:
+        return to_tensor(self.photo.pixels[rows, cols], self.device)

@@ -80,23 +80,26 @@ class Noise:
         return replace(iterate, x=x, sigma=self.own(iterate.sigma))
 
 
-def look(
-    model: AlternatingSR, y: Tensor, scale: int, rounding: float, gray: bool, jpeg: bool
-) -> tuple[Estimate | None, Noise]:
-    """The first estimate that ``model`` makes of ``y`` (B, 3, H, W), None of a non-blind one, and what is known of the noise.
+def noise_of(y: Tensor, rounding: float, gray: bool, jpeg: bool, seen: Tensor | None) -> Noise:
+    """What is known of the noise of ``y`` (B, 3, H, W), or of the photo that it is a part of.
 
-    ``rounding`` is the level that it left; ``gray`` and ``jpeg`` say what the photo is that ``y`` may be a part of.
+    ``rounding`` is the level that it left; ``gray`` and ``jpeg`` say what the photo is. ``seen`` (B,) is how much noise was given, or
+    estimated in the luma as a level of white noise; None where nothing but wavelets would tell.
     """
-    dither = 3**0.5 * rounding if jpeg else 0.0
-    first = model.first_estimate(y + dither * _at(_noise(), y), scale) if model.blind else None
-    if first is not None:
-        first = replace(first, sigma=(first.sigma**2 - dither**2).clamp_min(0).sqrt() if dither else first.sigma)
     if gray:
-        noise = Noise(rounding, y.new_zeros(len(y)), True)
-    else:
-        white = not jpeg and (first is None or model.initial is None or bool(is_white(y, first.sigma).all()))
-        noise = Noise(rounding, None if white else chroma_noise(y))
-    return None if first is None else noise.of_first(first, model), noise
+        return Noise(rounding, y.new_zeros(len(y)), True)
+    white = not jpeg and (seen is None or bool(is_white(y, seen).all()))
+    return Noise(rounding, None if white else chroma_noise(y))
+
+
+def first_estimate(model: AlternatingSR, y: Tensor, scale: int, rounding: float, jpeg: bool) -> Estimate:
+    """The first estimate that ``model`` makes of ``y`` (B, 3, H, W). The blocks of a ``jpeg`` are hidden from it by white noise, of
+    the level that ``rounding`` leaves, and its noise is what it sees beyond that."""
+    if not jpeg:
+        return model.first_estimate(y, scale)
+    level = 3**0.5 * rounding
+    first = model.first_estimate(y + level * _at(_noise(), y), scale)
+    return replace(first, sigma=(first.sigma**2 - level**2).clamp_min(0).sqrt())
 
 
 def is_gray(pixels: np.ndarray | Tensor, axis: int) -> bool:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from blindsr import images
 from blindsr.inference.facade import BlindSR
-from blindsr.inference.white import SIDE, Noise, is_gray, look
+from blindsr.inference.white import SIDE, Noise, first_estimate, is_gray, noise_of
 from blindsr.interfaces import Estimate, Iterate
 from blindsr.kernels.gaussian import gaussian
 from blindsr.ops.filtering import LUMA_NOISE, blur
@@ -116,9 +116,11 @@ def test_how_white_noise_is_told(shipped, mirrored, share, white):
     y = blur(sharp, torch.from_numpy(K).float()[None, None])
     y = y + torch.from_numpy(share**0.5 * gray + (1 - share) ** 0.5 * other).float()
     with torch.inference_mode():
-        first, known = look(shipped.model, y, 1, 0.0, gray=False, jpeg=False)
-    assert (known.chroma is None) == white
-    assert 255 * float(known.own(first.sigma)) == pytest.approx(5, abs=0.5)
+        first = first_estimate(shipped.model, y, 1, 0.0, jpeg=False)
+        known = noise_of(y, 0.0, False, False, first.sigma)
+        by_given = noise_of(y, 0.0, False, False, torch.tensor([5 / 255]))
+    assert (known.chroma is None) == (by_given.chroma is None) == white
+    assert 255 * float(known.own(known.of_first(first, shipped.model).sigma)) == pytest.approx(5, abs=0.5)
 
 
 @pytest.mark.parametrize("quality_of_jpeg, subsampling", [(95, 2), (70, 2), (95, 0)])

@@ -18,7 +18,7 @@ from blindsr.evaluation.cases import Case
 from blindsr.inference.boundary import pad
 from blindsr.inference.refinement import pays, refine
 from blindsr.inference.surroundings import surround
-from blindsr.inference.white import is_gray, look
+from blindsr.inference.white import first_estimate, is_gray, noise_of
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
 from blindsr.ops.fourier import grid_shift
 
@@ -99,8 +99,13 @@ def run_model(
     if not model.restorer.uses_kernel:
         return list(model(case.y, case.scale).iterates)
     size = (model.basis.size,) * 2 if kernel is None else (kernel.shape[-2], kernel.shape[-1])
-    first, noise = look(model, case.y, case.scale, case.rounding, is_gray(case.y, 1), case.jpeg)
-    sigma = noise.told(case.sigma) if kernel is not None or first is None else first.sigma
+    first, seen = None, case.sigma
+    if kernel is None:
+        first = first_estimate(model, case.y, case.scale, case.rounding, case.jpeg)
+        seen = None if model.initial is None else first.sigma
+    noise = noise_of(case.y, case.rounding, is_gray(case.y, 1), case.jpeg, seen)
+    first = None if first is None else noise.of_first(first, model)
+    sigma = noise.told(case.sigma) if first is None else first.sigma
     y = noise.whitened(case.y, sigma)
     padded = pad(y, case.scale, size, "circular" if case.circular else "reflect", model.restorer.multiple)
     if kernel is not None:
