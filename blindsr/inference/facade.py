@@ -183,9 +183,8 @@ class BlindSR:
             return result
         pixels = np.concatenate(kept) if len(kept) > 1 else kept[0]
         alpha = None if photo.alpha is None else enlarge_alpha(photo.alpha, passage.scale, grid)
-        return replace(
-            result, photo=replace(photo, pixels=pixels, alpha=alpha, jpeg_step=None), image=as_array(pixels, alpha, dimensions(source))
-        )
+        photo = replace(photo, pixels=pixels, alpha=alpha, jpeg_step=None)
+        return replace(result, photo=photo, image=as_array(pixels, alpha, dimensions(source)))
 
     def estimate(
         self,
