@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blindsr.ops.filtering import LUMA_NOISE
+
 # Daubechies' high-pass filter with two vanishing moments, of unit norm: ramps vanish, white noise keeps its level.
 _ROOT3 = 3**0.5
 DB2_HIGH = tuple(v / (4 * 2**0.5) for v in (1 - _ROOT3, _ROOT3 - 3, 3 + _ROOT3, -1 - _ROOT3))
@@ -28,10 +30,12 @@ BLOCK, FLATTEST = 8, 0.05  # pixels a side; the share of blocks that have fewer 
 WHITE = 3.0  # times the details of the weakest colour that the flattest part may have
 NOTHING = 1e-5  # that arithmetic leaves of flat areas
 
-# On 17 photos of BSD68 under four kernels at ×2 and ×4, both of what estimators saw in luma and of what the flattest blocks
-# had of brightness was more than this times the chroma in none of 272 with white noise of 2.55 and 7.65; at ×2, in 122 of 136
-# where half of the noise was the same in all colours. Of less than SURE estimators know nothing.
-MORE, SURE = 1.25, 2 / 255
+# On 17 photos of BSD68 under four kernels at ×2 and ×4 none of 272 with white noise of 2.55 and 7.65 was taken for another; at ×2,
+# 117 of 136 where half of the noise was the same in all colours. Of less than SURE estimators know nothing.
+MORE = 1.25  # times the chroma that both what is seen in luma and what the flattest blocks have of brightness must be
+AGREE = 0.65  # of the noise that follows from what is seen, that the flattest blocks must have; 0.78 is usual, of texture 0.6
+SURE = 2 / 255
+MANY = 200  # blocks of a picture, fewer than which may all be full of texture
 CHROMA = ((2**-0.5, -(2**-0.5), 0.0), (6**-0.5, 6**-0.5, -2 * 6**-0.5))  # axes of unit length on which gray is nothing
 
 
@@ -80,13 +84,22 @@ def is_white(y: Tensor, seen: Tensor) -> Tensor:
     the luma (B,), as a level of white noise: a bool (B,). Texture is taken for noise by either alone, hardly
     by estimators and wavelets both. Of a picture that is too small to tell, it may.
     """
-    if min(y.shape[-2:]) < BLOCK + 3:
+    if (y.shape[-2] // BLOCK) * (y.shape[-1] // BLOCK) < MANY:
         return torch.ones_like(seen, dtype=torch.bool)
-    least = MORE * chroma_noise(y)
+    chroma = chroma_noise(y)
+    seen, least = seen.to(chroma), MORE * chroma
     with torch.autocast(y.device.type, enabled=False):
         brightness = 3**0.5 * diagonal_details(_exact(y)).mean(1, keepdim=True).abs()
     flattest = torch.stack([_flattest(d, u) for d, u in zip(brightness, _usable(y).all(1))]) / NORMAL_MAD
-    return (seen.to(least) <= least) | (seen.to(least) < SURE) | (flattest <= least + NOTHING)
+    texture = flattest <= torch.maximum(least + NOTHING, AGREE * white_level(seen, chroma))
+    return (seen <= least) | (seen < SURE) | texture
+
+
+def white_level(seen: Tensor, chroma: Tensor) -> Tensor:
+    """The level along the axis of brightness, (R + G + B)/√3, of noise that has the level ``chroma`` (B,) along those of chroma,
+    where an estimator has ``seen`` so much of it in the luma (B,), as a level of white noise."""
+    beyond = (seen**2 - chroma**2).clamp_min(0)  # what luma has beyond that of white noise
+    return (seen**2 + (3 * LUMA_NOISE**2 - 1) * beyond).sqrt()
 
 
 def wavelet_noise(y: Tensor) -> Tensor:

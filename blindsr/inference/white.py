@@ -20,9 +20,8 @@ import torch
 from torch import Tensor
 
 from blindsr.alternating import AlternatingSR
-from blindsr.estimators.noise import chroma_noise, is_white
+from blindsr.estimators.noise import chroma_noise, is_white, white_level
 from blindsr.interfaces import Estimate, Iterate
-from blindsr.ops.filtering import LUMA_NOISE
 
 SIDE = 509  # pixels after which the noise that is added comes again
 
@@ -57,9 +56,7 @@ class Noise:
         least = self.told(torch.zeros_like(first.sigma))
         if model.initial is None:
             return replace(first, sigma=self.told(first.sigma))
-        beyond = (first.sigma**2 - self.chroma**2).clamp_min(0)  # what luma has beyond that of white noise
-        level = (first.sigma**2 + (3 * LUMA_NOISE**2 - 1) * beyond).sqrt()
-        return replace(first, sigma=level.maximum(least))
+        return replace(first, sigma=white_level(first.sigma, self.chroma).maximum(least))
 
     def whitened(self, y: Tensor, level: Tensor, top: int = 0, left: int = 0) -> Tensor:
         """``y`` (B, 3, H, W), a piece that begins at ``top`` and ``left`` of its photo, with white noise of the ``level`` (B,).
