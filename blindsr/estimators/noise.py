@@ -35,7 +35,7 @@ NOTHING = 1e-5  # that arithmetic leaves of flat areas
 MORE = 1.25  # times the chroma that both what is seen in luma and what the flattest blocks have of brightness must be
 AGREE = 0.65  # of the noise that follows from what is seen, that the flattest blocks must have; 0.78 is usual, of texture 0.6
 SURE = 2 / 255
-MANY = 200  # blocks of a picture, fewer than which may all be full of texture
+MANY = 150  # blocks of a picture, fewer than which may all be full of texture; photos of BSD68 at ×4 have 150
 CHROMA = ((2**-0.5, -(2**-0.5), 0.0), (6**-0.5, 6**-0.5, -2 * 6**-0.5))  # axes of unit length on which gray is nothing
 
 
