@@ -53,9 +53,9 @@ class Noise:
         luma, and take what noise it has for that of white noise; wavelets, where there is none, see every colour."""
         if self.chroma is None:
             return first
-        least = self.told(torch.zeros_like(first.sigma))
         if model.initial is None:
             return replace(first, sigma=self.told(first.sigma))
+        least = self.told(torch.zeros_like(first.sigma))
         return replace(first, sigma=white_level(first.sigma, self.chroma).maximum(least))
 
     def whitened(self, y: Tensor, level: Tensor, top: int = 0, left: int = 0) -> Tensor:
