@@ -19,7 +19,7 @@ from blindsr import checkpoints, images
 from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.cli import main
 from blindsr.commands import arguments
-from blindsr.inference import passage, sources
+from blindsr.inference import sizes, sources
 from blindsr.interfaces import BlindSRError
 from blindsr.restorers.usrnet import USRNetConfig
 
@@ -116,7 +116,7 @@ def test_a_wrong_command_line_is_one_line(line: list[str], words: str, capsys) -
 
 def test_the_parser_has_the_limits_of_the_facade() -> None:
     assert arguments.MAX_SIGMA_255 / 255 == sources.MAX_SIGMA
-    assert arguments.SMALLEST_TILE == passage.SMALLEST_TILE
+    assert arguments.SMALLEST_TILE == sizes.SMALLEST_TILE
 
 
 @pytest.mark.parametrize("command", [[], ["restore"], ["estimate"], ["basis"], ["train"]])

@@ -19,9 +19,10 @@ from blindsr.alternating import AlternatingSR
 from blindsr.inference import machine, tiling
 from blindsr.inference.blur import check_fits, known_blur
 from blindsr.inference.boundary import Boundary, check_boundary
-from blindsr.inference.passage import SMALLEST_TILE, Passage
+from blindsr.inference.passage import Passage
 from blindsr.inference.refinement import pays
 from blindsr.inference.result import Restored
+from blindsr.inference.sizes import SMALLEST_TILE
 from blindsr.inference.sources import Source, as_array, as_photo, check_scale, dimensions, enlarge_alpha
 from blindsr.interfaces import BlindSRError, Grid
 from blindsr.restorers.compiled import compile_prior
@@ -170,7 +171,7 @@ class BlindSR:
             if per_tile:
                 passage.vary(progress)
             top = 0
-            for band in passage.bands(tile or passage.core(), progress):
+            for band in passage.bands(tile or passage.sizes.core(), progress):
                 if into is None:
                     kept.append(band)
                 elif photo.alpha is None:

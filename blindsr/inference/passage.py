@@ -16,19 +16,18 @@ from blindsr.alternating import AlternatingSR
 from blindsr.estimators.noise import estimate_noise
 from blindsr.inference import machine, tiling
 from blindsr.inference.blur import Blur
-from blindsr.inference.boundary import MARGIN, Boundary, Padded, alignment, pad
+from blindsr.inference.boundary import Boundary, Padded, pad
 from blindsr.inference.overshoot import outside, shows_width
 from blindsr.inference.refinement import refine
+from blindsr.inference.sizes import SMALLEST_TILE, Sizes
 from blindsr.inference.sources import MAX_SIGMA, to_pixels, to_tensor, window_of
 from blindsr.inference.surroundings import surround
-from blindsr.inference.varying import CELL, KernelField, find_field
+from blindsr.inference.varying import KernelField, find_field
 from blindsr.inference.white import Noise, first_estimate, is_gray, noise_of
-from blindsr.interfaces import BlindSRError, Estimate, Restoration
+from blindsr.interfaces import Estimate, Restoration
 from blindsr.processes import is_out_of_memory
 
-ESTIMATION_SIDE = 1024  # high-resolution pixels of the window that an estimate alone looks at
 SPECTRUM_SIDE = 2048  # low-resolution pixels of the window that the first estimate is made from
-SMALLEST_TILE = 32
 T = TypeVar("T")
 
 
@@ -95,8 +94,6 @@ class Passage:
 
     def estimate(self) -> None:
         """Find the blur on the most textured part of the photo, or on all of it where it is small."""
-        affordable = int(machine.affordable_pixels(self.model.restorer, self.device) ** 0.5)
-        side = max(min(ESTIMATION_SIDE, affordable) // self.scale - 2 * self.reach, SMALLEST_TILE)
         first = self.first
 
         def find(rows: slice, cols: slice) -> None:
@@ -106,7 +103,7 @@ class Passage:
             self._learn(found)
             self._whole = found.x if whole else None
 
-        self._of_window(side, find)
+        self._of_window(self.sizes.window(), find)
 
     def _of_window(self, side: int, work: Callable[[slice, slice], T]) -> T:
         """``work`` done with the rows and columns of the most textured window of ``side`` pixels; of half as many, and so on,
@@ -160,34 +157,22 @@ class Passage:
         return (self.model.basis.size,) * 2 if self.model.finds_kernel else None
 
     @property
-    def reach(self) -> int:
-        """Low-resolution pixels around a tile that its result depends on."""
-        radius = max(self.kernel_size or (0,)) // 2
-        return -(-(radius + tiling.PRIOR_MARGIN) // self.scale)
-
-    def core(self) -> int:
-        """Side of the tiles that memory asks for; the whole photo where it can be had."""
-        pixels = machine.affordable_pixels(self.model.restorer, self.device)
-        radius = -(-(max(self.kernel_size or (0,)) // 2) // self.scale)
-        around = 2 * (radius + MARGIN)  # what padding adds, at least
-        if (self.size[0] + around) * (self.size[1] + around) * self.scale**2 <= pixels:
-            return max(self.size)
-        around += 2 * self.reach + alignment(self.scale, self.model.restorer.multiple)
-        return max(int((0.95 * pixels) ** 0.5) // self.scale - around, SMALLEST_TILE)  # padding rounds up a little
+    def sizes(self) -> Sizes:
+        """Of the pieces that it is restored in."""
+        varies = self.field is not None
+        return Sizes(self.model.restorer, self.device, self.size, self.scale, self.kernel_size, varies)
 
     # -- restoring ---------------------------------------------------------------------------------------
 
     def bands(self, core: int, progress: tiling.Progress | None) -> Iterator[np.ndarray]:
         """The restored photo from top to bottom, (h, s·W, C) of its own depth, from tiles of ``core`` pixels a side."""
-        if self.field is not None:  # a tile for each cell, or smaller ones
-            core = min(core, CELL)
-        rows, cols = self._plan(*self.size, core)
+        rows, cols = self.sizes.plan(*self.size, core)
         self.tiles = len(rows) * len(cols)
         if self.tiles > 1:
             self._prepare_tiles()
         elif self.blur.sought and (self.refines or self.model.starts_anew):
             self.estimate()  # what surrounds the photo depends on the kernel
-        together = self._together(rows[0].stop - rows[0].start, cols[0].stop - cols[0].start)
+        together = self.sizes.together(rows[0].stop - rows[0].start, cols[0].stop - cols[0].start)
         if self.kernel_size is not None and shows_width(self.photo.pixels):
             self.overshoot = 0.0
         for band in tiling.bands_of_tiles(self._tiles, rows, cols, self.scale, progress, together):
@@ -197,22 +182,6 @@ class Passage:
             del band  # of a wide photo that is much, and the next row of tiles begins here
             yield pixels
             del pixels
-
-    def _together(self, height: int, width: int) -> int:
-        """How many tiles of ``height`` times ``width`` pixels to restore at once: on a GPU those that memory can hold."""
-        if self.device.type != "cuda":
-            return 1
-        around = 2 * (self.reach + MARGIN)  # more than padding adds
-        pixels = (height + around) * (width + around) * self.scale**2
-        return max(machine.affordable_pixels(self.model.restorer, self.device) // pixels, 1)
-
-    def _plan(self, height: int, width: int, core: int) -> tuple[list[tiling.Span], list[tiling.Span]]:
-        step, margin, feather = alignment(self.scale, self.model.restorer.multiple), self.reach, tiling.FEATHER
-        if self.field is not None:  # neighbours with other kernels fade into one another slowly
-            feather = core // 2
-            margin = max(margin, feather)
-        rows, cols = (tiling.plan(n, core, margin, self.scale, step, feather) for n in (height, width))
-        return rows, cols
 
     def _prepare_tiles(self) -> None:
         """What all tiles share must be known before the first."""
@@ -238,22 +207,13 @@ class Passage:
     def _in_pieces(self, window: tiling.Window) -> Tensor:
         self._prepare_tiles()
         sides = (piece.stop - piece.start for piece in (window.rows, window.cols))
-        inner_rows, inner_cols = self._halves(*sides)
+        inner_rows, inner_cols = self.sizes.halved(*sides)
         self.tiles += len(inner_rows) * len(inner_cols) - 1
 
         def part(windows: list[tiling.Window]) -> Sequence[Tensor]:
             return self._tiles([inner.within(window) for inner in windows])
 
         return torch.cat(list(tiling.bands_of_tiles(part, inner_rows, inner_cols, self.scale)))
-
-    def _halves(self, height: int, width: int) -> tuple[list[tiling.Span], list[tiling.Span]]:
-        """Tiles of half the side of a piece; less where they would, with what lies around them, be hardly smaller."""
-        side = max(height, width)
-        for core in range(side // 2, SMALLEST_TILE - 1, -8):
-            rows, cols = self._plan(height, width, core)
-            if max(span.stop - span.start for span in (*rows, *cols)) <= 7 * side // 8:
-                return rows, cols
-        raise BlindSRError("not enough memory even for the smallest tile: close other programs")
 
     def _restored(self, windows: list[tiling.Window]) -> Tensor:
         """(B, s·h, s·w, C) float32"""

@@ -11,7 +11,7 @@ import torch
 
 from blindsr import images
 from blindsr.inference.facade import BlindSR
-from blindsr.inference.passage import Passage
+from blindsr.inference.sizes import Sizes
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def at_once(monkeypatch, model: BlindSR, count: int, most: int | None = None) ->
             raise torch.OutOfMemoryError("out of memory")
         return forward(y, *rest, **options)
 
-    monkeypatch.setattr(Passage, "_together", lambda self, height, width: count)
+    monkeypatch.setattr(Sizes, "together", lambda self, height, width: count)
     monkeypatch.setattr(model.model, "forward", spy)
     return seen
 
