@@ -36,6 +36,13 @@ def check_odd(**sizes: int) -> None:
             raise ValueError(f"{name} must be odd and at least 3, not {size}")
 
 
+def check_some(known: Sequence[int], **chosen: Sequence[int]) -> None:
+    """At least one, and all of them among those that are ``known``."""
+    for name, values in chosen.items():
+        if not values or not set(values) <= set(known):
+            raise ValueError(f"{name} must be some of {', '.join(map(str, known))}, not {list(values)}")
+
+
 def check_weights(weights: Sequence[float], n: int) -> None:
     """Weights of ``n`` alternatives, in whose ratio they are drawn; none at all: alike."""
     if not weights:

@@ -19,7 +19,7 @@ from torch import Tensor
 from blindsr import registry
 from blindsr.degradation.operation import Operation, Pair
 from blindsr.interfaces import SCALES, Batch, BlindSRError, Degradation, Degraded
-from blindsr.limits import check_shares
+from blindsr.limits import check_shares, check_some
 
 JITTER = 8  # low-resolution pixels: a patch must not always begin where a JPEG block does
 
@@ -34,8 +34,7 @@ class Step:
 
     def __post_init__(self) -> None:
         check_shares(probability=self.probability)
-        if not set(self.scales) <= set(SCALES):
-            raise ValueError(f"scales must be some of {', '.join(map(str, SCALES))}, not {list(self.scales)}")
+        check_some(SCALES, scales=self.scales)
 
 
 @dataclass(frozen=True)

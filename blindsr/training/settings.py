@@ -11,7 +11,7 @@ import numpy as np
 from blindsr import registry
 from blindsr.alternating import AlternatingConfig
 from blindsr.interfaces import SCALES
-from blindsr.limits import check_least, check_shares
+from blindsr.limits import check_least, check_shares, check_some
 from blindsr.training.adversarial import AdversarialConfig
 from blindsr.training.watch import WatchConfig
 
@@ -46,8 +46,7 @@ class DataConfig:
     resident: bool = False
 
     def __post_init__(self) -> None:
-        if not self.scales or not set(self.scales) <= set(SCALES):
-            raise ValueError(f"scales must be some of {', '.join(map(str, SCALES))}")
+        check_some(SCALES, scales=self.scales)
         if self.validation < 1 or self.validation_patch < 32:
             raise ValueError("validation must be at least 1 and validation_patch at least 32")
         if self.batch < 1 or self.patch < 16 or self.patch_lr < 4:
