@@ -114,7 +114,8 @@ class Benchmark:
             if method.needs_model and (self.protocol.rounds or self.protocol.given):
                 parts.append("rounding told")  # earlier versions told models no more than the protocol's σ
             if method.needs_model and self.protocol.given:
-                parts.append("whitened")  # earlier versions took all noise of colour photos, that of JPEG too, for white
+                # Earlier versions took all noise of colour photos for white, and later that of a JPEG which was saved as PNG.
+                parts.append("whitened, by history")
             finds = method.needs_model and not (method.needs_kernel or method.needs_others)
             if finds:
                 parts.append("within range")  # earlier versions left Gaussians as wide as they were found

@@ -121,6 +121,7 @@ def make_case(spec: CaseSpec, protocol: Protocol) -> Case:
 def _given_case(spec: CaseSpec, protocol: Protocol, hr: images.Photo | None, note: str) -> Case:
     lr, note_lr = _read(spec.lr)
     assert lr is not None
+    lr = images.with_history(lr)
     if hr is not None and any(a != spec.scale * b for a, b in zip(hr.pixels.shape[:2], lr.pixels.shape[:2])):
         sizes = " and ".join(f"{p.pixels.shape[1]}×{p.pixels.shape[0]}" for p in (lr, hr))
         raise BlindSRError(f"{spec.lr}: {sizes} ({spec.hr.name}) do not differ by the factor {spec.scale}; "

@@ -16,7 +16,7 @@ import glob
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -25,7 +25,7 @@ from PIL import Image
 
 from blindsr.atomic import whole_file
 from blindsr.images import bands as bands_of
-from blindsr.images import containers, metadata, sixteen_bit
+from blindsr.images import containers, history, metadata, sixteen_bit
 from blindsr.images.containers import FORMATS
 from blindsr.interfaces import BlindSRError
 
@@ -43,8 +43,8 @@ class Photo:
     """An upright photo. ``pixels`` is (H, W, C) uint8 or uint16, gray (C = 1) or RGB (C = 3); ``alpha`` is (H, W)
     of the same dtype, not premultiplied, or None. ``icc`` is the colour profile; ``exif`` begins with
     ``Exif\\0\\0`` and says orientation 1. Both are bytes or None. ``jpeg_step`` is how coarsely a JPEG file keeps brightness:
-    the mean step of its 4×4 lowest frequencies, in levels; None for what was no JPEG. Raises ImageError when the arrays
-    disagree."""
+    the mean step of its 4×4 lowest frequencies, in levels; None for other files (see :func:`with_history`). Raises ImageError
+    when the arrays disagree."""
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
@@ -127,6 +127,14 @@ def _read(path: Path, stream: IO[bytes], max_pixels: int) -> Photo:
         samples = samples << 4 | samples >> 8
     icc = None if image.mode == "CMYK" else image.info.get("icc_profile")
     return _photo(samples, exif, icc, containers.jpeg_step(image) if kind == "JPEG" else None)
+
+
+def with_history(photo: Photo) -> Photo:
+    """``photo`` with the ``jpeg_step`` of a JPEG that it once was, where no file tells and its pixels still show it
+    (:mod:`blindsr.images.history`)."""
+    if photo.jpeg_step is not None or photo.pixels.dtype != np.uint8:
+        return photo
+    return replace(photo, jpeg_step=history.past_step(photo.pixels))
 
 
 def _photo(samples: np.ndarray, exif: Image.Exif, icc: bytes | None, jpeg_step: float | None = None) -> Photo:

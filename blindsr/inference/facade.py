@@ -134,7 +134,7 @@ class BlindSR:
         """Restore one photo, ``scale`` (1, 2, 3 or 4) times larger.
 
         ``source`` is a file, an (H, W[, C]) uint8 or uint16 array (gray or RGB, alpha last) or an
-        ``images.Photo``; how much a JPEG left out is known of its file, or the Photo read from it, and not of an array.
+        ``images.Photo``. How much a JPEG left out is known of its file; of other photos by what their pixels show of it.
         ``kernel`` is an (h, w) array on the pixels of the result, or words or a file for
         :func:`blindsr.kernels.files.parse_kernel`; None finds it. ``sigma`` is the noise level in [0, 1]; None
         estimates it. ``grid`` says where the pixels of the source lie among those of the result:
@@ -226,6 +226,8 @@ class BlindSR:
         check_boundary(boundary)  # tiles would never ask
         if kernel is None:
             self.check_blind("give a kernel (gaussian:1.6, bicubic, or a file)")
+        if self.model.restorer.uses_kernel:
+            photo = images.with_history(photo)
         blur = known_blur(kernel, sigma, grid, scale, self.device, self.model.finds_kernel)
         passage = Passage(self.model, self.device, photo, scale, blur, boundary, self.refines(kernel, refine))
         check_fits(blur, (passage.size[0] * scale, passage.size[1] * scale), passage.kernel_size, boundary)
