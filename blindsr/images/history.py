@@ -46,7 +46,7 @@ def past_step(pixels: np.ndarray) -> float | None:
     grid = int(evidence.argmax())
     if shown[:, grid].sum() < LEAST or evidence[grid] < ALONE * np.delete(evidence, grid).max():
         return None
-    steps = typical[grid] * USUAL.astype(float)
+    steps = (typical[grid] * USUAL).round()
     known = shown[:, grid]
     steps[ROWS[known], COLS[known]] = likely[known, grid]
     return float(steps.clip(1).mean())
