@@ -106,6 +106,11 @@ class AlternatingSR(nn.Module):
         return self.initial is not None or self.estimator is not None
 
     @property
+    def knows_cameras(self) -> bool:
+        """Whether the restorer has learned, where it doubts its kernel, what cameras and lossy coding do to photos."""
+        return self.config.least_doubt > 0
+
+    @property
     def starts_anew(self) -> bool:
         """Whether every loop restores from the beginning: its picture depends on its kernel alone."""
         return self.estimator is None or self.config.schedule == "restart"

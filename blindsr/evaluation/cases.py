@@ -64,7 +64,7 @@ class Case:
     """What a method gets. ``y`` (1, 3, h, w) float32; ``x`` (1, 3, s·h, s·w), the truth, or None; ``k`` (1, 1, kh, kw),
     the kernel to tell a model on the corner grid (it holds the offset of a centre grid), or None; ``sigma`` (1,) in
     [0, 1]; ``others`` are the other kernels of the protocol; ``circular`` says that the blur wrapped around; ``rounding``
-    is the noise level, in [0, 1], of what was rounded to whole levels, or to the steps of ``jpeg``."""
+    is the noise level, in [0, 1], of what was rounded to whole levels, or ``coded`` with loss, as JPEG is."""
 
     spec: CaseSpec
     y: Tensor
@@ -75,7 +75,7 @@ class Case:
     circular: bool
     others: tuple[Tensor, ...] = ()
     rounding: float = 0.0
-    jpeg: bool = False
+    coded: bool = False
     note: str = field(default="", compare=False)
 
     @property
@@ -132,8 +132,8 @@ def _given_case(spec: CaseSpec, protocol: Protocol, hr: images.Photo | None, not
         k = k[::-1, ::-1] if protocol.flip_kernels else k
         k = _kernel(_centred(k, grid_shift(protocol.grid, spec.scale)) if protocol.centre_kernels else k)
     y, x = _image(images.to_float(lr.pixels)), None if hr is None else _image(images.to_float(hr.pixels))
-    notes, jpeg = "; ".join(filter(None, (note, note_lr))), lr.jpeg_step is not None
-    return Case(spec, y, x, k, torch.zeros(1), protocol.grid, False, (), lr.rounding, jpeg, notes)
+    notes, coded = "; ".join(filter(None, (note, note_lr))), lr.coding_noise is not None
+    return Case(spec, y, x, k, torch.zeros(1), protocol.grid, False, (), lr.rounding, coded, notes)
 
 
 def _centred(k: np.ndarray, shift: float) -> np.ndarray:

@@ -25,12 +25,14 @@ from PIL import Image
 
 from blindsr.atomic import whole_file
 from blindsr.images import bands as bands_of
-from blindsr.images import containers, history, metadata, sixteen_bit
+from blindsr.images import containers, history, metadata, sixteen_bit, webp
 from blindsr.images.containers import FORMATS
 from blindsr.interfaces import BlindSRError
 
 MAX_PIXELS = 500_000_000
-JPEG_NOISE = 0.75  # levels that brightness is off at a step of 1: 0.5 to 0.9 on photos, more with the root of the step
+# Levels that brightness is off at a step of 1, more with the root of the step: on photos 0.5 to 0.9 and 0.3 to 0.9. WebP
+# smooths its blocks, and is told more than the middle of that: with 0.45 0.2 to 1 dB were lost (docs/experiments.md).
+CODING_NOISE = {"JPEG": 0.75, "WebP": 0.65}
 _LONGEST_SIDE = {"JPEG": 65_500, "WebP": 16_383}
 
 
@@ -42,15 +44,15 @@ class ImageError(BlindSRError):
 class Photo:
     """An upright photo. ``pixels`` is (H, W, C) uint8 or uint16, gray (C = 1) or RGB (C = 3); ``alpha`` is (H, W)
     of the same dtype, not premultiplied, or None. ``icc`` is the colour profile; ``exif`` begins with
-    ``Exif\\0\\0`` and says orientation 1. Both are bytes or None. ``jpeg_step`` is how coarsely a JPEG file keeps brightness:
-    the mean step of its 4×4 lowest frequencies, in levels; None for other files (see :func:`with_history`). Raises ImageError
-    when the arrays disagree."""
+    ``Exif\\0\\0`` and says orientation 1. Both are bytes or None. ``coding_noise`` is how much of the brightness JPEG or
+    lossy WebP left out, as a standard deviation in levels of 8 bits, by the steps that the file was stored with; None for what
+    was stored without loss (see :func:`with_history`). Raises ImageError when the arrays disagree."""
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
     icc: bytes | None = None
     exif: bytes | None = None
-    jpeg_step: float | None = None
+    coding_noise: float | None = None
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype
@@ -62,10 +64,8 @@ class Photo:
     @property
     def rounding(self) -> float:
         """Standard deviation, in [0, 1], of the error that rounding made of brightness, to whole levels or to the steps of
-        JPEG."""
-        if self.jpeg_step is None:
-            return rounding_noise(self.pixels.dtype)
-        return JPEG_NOISE * self.jpeg_step**0.5 / 255
+        lossy coding."""
+        return rounding_noise(self.pixels.dtype) if self.coding_noise is None else self.coding_noise / 255
 
 
 def read(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Photo:
@@ -126,23 +126,33 @@ def _read(path: Path, stream: IO[bytes], max_pixels: int) -> Photo:
     if tiff and tiff.bits == 12:  # Pillow leaves 12 bits at the lower end of 16
         samples = samples << 4 | samples >> 8
     icc = None if image.mode == "CMYK" else image.info.get("icc_profile")
-    return _photo(samples, exif, icc, containers.jpeg_step(image) if kind == "JPEG" else None)
+    return _photo(samples, exif, icc, _coding_noise(kind, image, stream))
 
 
 def with_history(photo: Photo) -> Photo:
-    """``photo`` with the ``jpeg_step`` of a JPEG that it once was, where no file tells and its pixels still show it
+    """``photo`` with the ``coding_noise`` of a JPEG that it once was, where no file tells and its pixels still show it
     (:mod:`blindsr.images.history`)."""
-    if photo.jpeg_step is not None or photo.pixels.dtype != np.uint8:
+    if photo.coding_noise is not None or photo.pixels.dtype != np.uint8:
         return photo
-    return replace(photo, jpeg_step=history.past_step(photo.pixels))
+    step = history.past_step(photo.pixels)
+    return photo if step is None else replace(photo, coding_noise=CODING_NOISE["JPEG"] * step**0.5)
 
 
-def _photo(samples: np.ndarray, exif: Image.Exif, icc: bytes | None, jpeg_step: float | None = None) -> Photo:
+def _coding_noise(kind: str, image: Image.Image, stream: IO[bytes]) -> float | None:
+    step = None
+    if kind == "JPEG":
+        step = containers.jpeg_step(image)
+    elif kind == "WebP":
+        step = webp.quantiser_step(stream)
+    return None if step is None else CODING_NOISE[kind] * step**0.5
+
+
+def _photo(samples: np.ndarray, exif: Image.Exif, icc: bytes | None, coding_noise: float | None = None) -> Photo:
     samples = metadata.upright(samples, metadata.orientation_of(exif))
     colours = 3 if samples.shape[2] > 2 else 1
     alpha = np.ascontiguousarray(samples[..., colours]) if samples.shape[2] > colours else None
     pixels = np.ascontiguousarray(samples[..., :colours])
-    return Photo(pixels, alpha, icc or None, metadata.describe(exif), jpeg_step)
+    return Photo(pixels, alpha, icc or None, metadata.describe(exif), coding_noise)
 
 
 def _samples(image: Image.Image) -> np.ndarray:

@@ -184,7 +184,7 @@ class BlindSR:
             return result
         pixels = np.concatenate(kept) if len(kept) > 1 else kept[0]
         alpha = None if photo.alpha is None else enlarge_alpha(photo.alpha, passage.scale, grid)
-        photo = replace(photo, pixels=pixels, alpha=alpha, jpeg_step=None)
+        photo = replace(photo, pixels=pixels, alpha=alpha, coding_noise=None)
         return replace(result, photo=photo, image=as_array(pixels, alpha, dimensions(source)))
 
     def estimate(

@@ -76,11 +76,14 @@ class Passage:
         """What is known of the photo's noise, by what was given of it or seen."""
         if not self.model.restorer.uses_kernel:
             return Noise()
-        photo, gray, jpeg = self.photo, is_gray(self.photo.pixels, 2), self.photo.jpeg_step is not None
+        photo, gray, coded = self.photo, is_gray(self.photo.pixels, 2), self.photo.coding_noise is not None
+        known = self.model.knows_cameras and self.blur.sought
         seen = self.blur.sigma
-        if seen is None and self.model.initial is not None and not (gray or jpeg):
+        if seen is None and self.model.initial is not None and not (gray or coded):
             seen = self._seen.sigma
-        return self._of_window(SPECTRUM_SIDE, lambda *at: noise_of(self._plain(*at), photo.rounding, gray, jpeg, seen))
+        return self._of_window(
+            SPECTRUM_SIDE, lambda *at: noise_of(self._plain(*at), photo.rounding, gray, coded, known, seen)
+        )
 
     @cached_property
     def _seen(self) -> Estimate:
@@ -90,7 +93,7 @@ class Passage:
 
     def _look(self, rows: slice, cols: slice) -> Estimate:
         y, photo = self._plain(rows, cols), self.photo
-        return first_estimate(self.model, y, self.scale, photo.rounding, photo.jpeg_step is not None)
+        return first_estimate(self.model, y, self.scale, photo.rounding, photo.coding_noise is not None)
 
     def estimate(self) -> None:
         """Find the blur on the most textured part of the photo, or on all of it where it is small."""

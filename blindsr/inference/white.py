@@ -77,22 +77,23 @@ class Noise:
         return replace(iterate, x=x, sigma=self.own(iterate.sigma))
 
 
-def noise_of(y: Tensor, rounding: float, gray: bool, jpeg: bool, seen: Tensor | None) -> Noise:
+def noise_of(y: Tensor, rounding: float, gray: bool, coded: bool, known: bool, seen: Tensor | None) -> Noise:
     """What is known of the noise of ``y`` (B, 3, H, W), or of the photo that it is a part of.
 
-    ``rounding`` is the level that it left; ``gray`` and ``jpeg`` say what the photo is. ``seen`` (B,) is how much noise was given, or
-    estimated in the luma as a level of white noise; None where nothing but wavelets would tell.
+    ``rounding`` is the level that it left; ``gray``, and ``coded`` with loss, say what the photo is, and ``known`` that the model
+    has learned what such coding leaves: it is not made white then, for it would no longer be seen for what it is. ``seen`` (B,)
+    is how much noise was given, or estimated in the luma as a level of white noise; None where nothing but wavelets would tell.
     """
     if gray:
         return Noise(rounding, y.new_zeros(len(y)), True)
-    white = not jpeg and (seen is None or bool(is_white(y, seen).all()))
+    white = known if coded else seen is None or bool(is_white(y, seen).all())
     return Noise(rounding, None if white else chroma_noise(y))
 
 
-def first_estimate(model: AlternatingSR, y: Tensor, scale: int, rounding: float, jpeg: bool) -> Estimate:
-    """The first estimate that ``model`` makes of ``y`` (B, 3, H, W). The blocks of a ``jpeg`` are hidden from it by white noise, of
-    the level that ``rounding`` leaves, and its noise is what it sees beyond that."""
-    if not jpeg:
+def first_estimate(model: AlternatingSR, y: Tensor, scale: int, rounding: float, coded: bool) -> Estimate:
+    """The first estimate that ``model`` makes of ``y`` (B, 3, H, W). The blocks of what was ``coded`` with loss are hidden from
+    it by white noise, of the level that ``rounding`` leaves, and its noise is what it sees beyond that."""
+    if not coded:
         return model.first_estimate(y, scale)
     level = 3**0.5 * rounding
     first = model.first_estimate(y + level * _at(_noise(), y), scale)

@@ -23,7 +23,7 @@ SAMPLE = Path(__file__).parents[2] / "docs" / "samples" / "harbour.png"
 def test_as_for_users(name: str, told: bool, kind: str) -> None:
     pixels = images.read(SAMPLE).pixels[:60, :72]
     pixels = pixels[..., :1].repeat(3, axis=2) if kind == "gray" else pixels
-    photo = images.Photo(pixels, jpeg_step=9.0 if kind == "jpeg" else None)
+    photo = images.Photo(pixels, coding_noise=2.25 if kind == "jpeg" else None)
     y = torch.from_numpy(images.to_float(pixels)).permute(2, 0, 1)[None]
     kernel = gaussian(25, 1.4, 1.0, 0.3)
     k, sigma = torch.from_numpy(kernel).float()[None, None], torch.tensor([0.01])

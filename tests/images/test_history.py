@@ -78,7 +78,7 @@ def test_none_where_there_was_none() -> None:
 def test_a_photo_with_its_history() -> None:
     kept, step = as_jpeg(picture(), 60)
     photo = images.Photo(kept)
-    assert images.with_history(photo).jpeg_step == pytest.approx(step, rel=0.02)
-    assert images.with_history(images.Photo(kept, jpeg_step=3.0)).jpeg_step == 3.0  # its file knows best
-    assert images.with_history(images.Photo(picture())).jpeg_step is None
-    assert images.with_history(images.Photo(kept.astype(np.uint16) * 257)).jpeg_step is None
+    assert images.with_history(photo).coding_noise == pytest.approx(images.CODING_NOISE["JPEG"] * step**0.5, rel=0.02)
+    assert images.with_history(images.Photo(kept, coding_noise=3.0)).coding_noise == 3.0  # its file knows best
+    assert images.with_history(images.Photo(picture())).coding_noise is None
+    assert images.with_history(images.Photo(kept.astype(np.uint16) * 257)).coding_noise is None

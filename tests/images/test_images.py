@@ -703,6 +703,6 @@ def test_the_steps_of_a_jpeg(tmp_path: Path) -> None:
     for name, mode in (("rgb", "RGB"), ("gray", "L")):
         Image.new(mode, (32, 24)).save(tmp_path / f"{name}.jpg", qtables=[table] if mode == "L" else [table, [50] * 64])
         photo = images.read(tmp_path / f"{name}.jpg")
-        assert photo.jpeg_step == 3 and photo.rounding == pytest.approx(0.75 * 3**0.5 / 255)
+        assert photo.coding_noise == pytest.approx(0.75 * 3**0.5) and photo.rounding == photo.coding_noise / 255
     images.write(tmp_path / "y.png", photo)
-    assert images.read(tmp_path / "y.png").jpeg_step is None
+    assert images.read(tmp_path / "y.png").coding_noise is None

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from blindsr import images
+from blindsr import checkpoints, images
 from blindsr.inference.facade import BlindSR
 from blindsr.inference.white import SIDE, Noise, first_estimate, is_gray, noise_of
 from blindsr.interfaces import Estimate, Iterate
@@ -116,9 +116,9 @@ def test_how_white_noise_is_told(shipped, mirrored, share, white):
     y = blur(sharp, torch.from_numpy(K).float()[None, None])
     y = y + torch.from_numpy(share**0.5 * gray + (1 - share) ** 0.5 * other).float()
     with torch.inference_mode():
-        first = first_estimate(shipped.model, y, 1, 0.0, jpeg=False)
-        known = noise_of(y, 0.0, False, False, first.sigma)
-        by_given = noise_of(y, 0.0, False, False, torch.tensor([5 / 255]))
+        first = first_estimate(shipped.model, y, 1, 0.0, coded=False)
+        known = noise_of(y, 0.0, False, False, False, first.sigma)
+        by_given = noise_of(y, 0.0, False, False, False, torch.tensor([5 / 255]))
     assert (known.chroma is None) == (by_given.chroma is None) == white
     assert 255 * float(known.own(known.of_first(first, shipped.model).sigma)) == pytest.approx(5, abs=0.5)
 
@@ -135,9 +135,19 @@ def test_jpeg_is_restored(shipped, mirrored, tmp_path, quality_of_jpeg, subsampl
     told, blind = (shipped.restore(photo, 1, kernel=kernel) for kernel in (K, None))
     before, *after = (colour_quality(p, sharp) for p in (photo.pixels, told.image, blind.image))
     assert min(after) > before + 1
-    assert told.sigma >= photo.rounding and told.photo.jpeg_step is None
+    assert told.sigma >= photo.rounding and told.photo.coding_noise is None
     if quality_of_jpeg < 95:  # the pixels alone tell as much
         assert np.abs(shipped.restore(photo.pixels, 1, kernel=K).image.astype(int) - told.image).max() <= 2
+
+
+def test_what_a_model_has_learned_is_not_made_white():
+    """Of JPEG; noise that colours share is, and of gray photos all."""
+    y = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    learned, other = (noise_of(y, 0.01, False, True, known, None) for known in (True, False))
+    assert learned.chroma is None and other.chroma is not None and learned.least == other.least == 0.01
+    assert noise_of(y, 0.01, True, True, True, None).gray
+    knows = {name: checkpoints.load(name).model.knows_cameras for name in ("tiny", "tiny-real")}
+    assert knows == {"tiny": False, "tiny-real": True}
 
 
 def colour_quality(image: np.ndarray, truth: torch.Tensor) -> float:

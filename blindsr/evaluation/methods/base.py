@@ -101,9 +101,10 @@ def run_model(
     size = (model.basis.size,) * 2 if kernel is None else (kernel.shape[-2], kernel.shape[-1])
     first, seen = None, case.sigma
     if kernel is None:
-        first = first_estimate(model, case.y, case.scale, case.rounding, case.jpeg)
+        first = first_estimate(model, case.y, case.scale, case.rounding, case.coded)
         seen = None if model.initial is None else first.sigma
-    noise = noise_of(case.y, case.rounding, is_gray(case.y, 1), case.jpeg, seen)
+    known = model.knows_cameras and kernel is None
+    noise = noise_of(case.y, case.rounding, is_gray(case.y, 1), case.coded, known, seen)
     first = None if first is None else noise.of_first(first, model)
     sigma = noise.told(case.sigma) if first is None else first.sigma
     y = noise.whitened(case.y, sigma)
