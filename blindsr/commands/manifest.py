@@ -74,11 +74,11 @@ class Manifest:
         return self._hashes[source]
 
     def read(self, source: Path, max_pixels: int) -> images.Photo:
-        """The photo, whose content counts as it is now, not as it was when the run began. Raises BlindSRError and OSError as
-        :func:`blindsr.images.read`."""
+        """The photo with its history, whose content counts as it is now, not as it was when the run began. Raises BlindSRError
+        and OSError as :func:`blindsr.images.read`."""
         with suppress(OSError):  # reading says better what is wrong
             self._hashes[source] = content_hash(source)
-        return images.read(source, max_pixels=max_pixels)
+        return images.with_history(images.read(source, max_pixels=max_pixels))
 
     def note(self, state: str, source: Path, result: Path) -> None:
         """Write down that the results of ``source``, the first of which is ``result``, are begun or done."""

@@ -132,8 +132,8 @@ def _given_case(spec: CaseSpec, protocol: Protocol, hr: images.Photo | None, not
         k = k[::-1, ::-1] if protocol.flip_kernels else k
         k = _kernel(_centred(k, grid_shift(protocol.grid, spec.scale)) if protocol.centre_kernels else k)
     y, x = _image(images.to_float(lr.pixels)), None if hr is None else _image(images.to_float(hr.pixels))
-    notes, coded = "; ".join(filter(None, (note, note_lr))), lr.coding_noise is not None
-    return Case(spec, y, x, k, torch.zeros(1), protocol.grid, False, (), lr.rounding, coded, notes)
+    notes = "; ".join(filter(None, (note, note_lr)))
+    return Case(spec, y, x, k, torch.zeros(1), protocol.grid, False, (), lr.rounding, lr.coded, notes)
 
 
 def _centred(k: np.ndarray, shift: float) -> np.ndarray:

@@ -45,8 +45,9 @@ class Photo:
     """An upright photo. ``pixels`` is (H, W, C) uint8 or uint16, gray (C = 1) or RGB (C = 3); ``alpha`` is (H, W)
     of the same dtype, not premultiplied, or None. ``icc`` is the colour profile; ``exif`` begins with
     ``Exif\\0\\0`` and says orientation 1. Both are bytes or None. ``coding_noise`` is how much of the brightness JPEG or
-    lossy WebP left out, as a standard deviation in levels of 8 bits, by the steps that the file was stored with; None for what
-    was stored without loss (see :func:`with_history`). Raises ImageError when the arrays disagree."""
+    lossy WebP left out, as a standard deviation in levels of 8 bits, by the steps that the file was stored with; None where
+    the file does not tell, 0 where its pixels do not either (:func:`with_history`). Raises ImageError when the arrays
+    disagree."""
 
     pixels: np.ndarray
     alpha: np.ndarray | None = None
@@ -62,10 +63,15 @@ class Photo:
             raise ImageError(f"alpha {self.alpha.shape} {self.alpha.dtype} does not fit pixels {shape} {dtype}")
 
     @property
+    def coded(self) -> bool:
+        """Whether it is known to have been stored with loss."""
+        return bool(self.coding_noise)
+
+    @property
     def rounding(self) -> float:
         """Standard deviation, in [0, 1], of the error that rounding made of brightness, to whole levels or to the steps of
         lossy coding."""
-        return rounding_noise(self.pixels.dtype) if self.coding_noise is None else self.coding_noise / 255
+        return self.coding_noise / 255 if self.coded else rounding_noise(self.pixels.dtype)
 
 
 def read(path: str | os.PathLike[str], max_pixels: int = MAX_PIXELS) -> Photo:
@@ -130,12 +136,12 @@ def _read(path: Path, stream: IO[bytes], max_pixels: int) -> Photo:
 
 
 def with_history(photo: Photo) -> Photo:
-    """``photo`` with the ``coding_noise`` of a JPEG that it once was, where no file tells and its pixels still show it
-    (:mod:`blindsr.images.history`)."""
+    """``photo`` with the ``coding_noise`` of a JPEG that it once was, or 0, as its pixels show (:mod:`blindsr.images.history`),
+    where its file does not tell. Takes a quarter of a second at most."""
     if photo.coding_noise is not None or photo.pixels.dtype != np.uint8:
         return photo
     step = history.past_step(photo.pixels)
-    return photo if step is None else replace(photo, coding_noise=CODING_NOISE["JPEG"] * step**0.5)
+    return replace(photo, coding_noise=0.0 if step is None else CODING_NOISE["JPEG"] * step**0.5)
 
 
 def _coding_noise(kind: str, image: Image.Image, stream: IO[bytes]) -> float | None:

@@ -76,13 +76,13 @@ class Passage:
         """What is known of the photo's noise, by what was given of it or seen."""
         if not self.model.restorer.uses_kernel:
             return Noise()
-        photo, gray, coded = self.photo, is_gray(self.photo.pixels, 2), self.photo.coding_noise is not None
+        photo, gray = self.photo, is_gray(self.photo.pixels, 2)
         known = self.model.knows_cameras and self.blur.sought
         seen = self.blur.sigma
-        if seen is None and self.model.initial is not None and not (gray or coded):
+        if seen is None and self.model.initial is not None and not (gray or photo.coded):
             seen = self._seen.sigma
         return self._of_window(
-            SPECTRUM_SIDE, lambda *at: noise_of(self._plain(*at), photo.rounding, gray, coded, known, seen)
+            SPECTRUM_SIDE, lambda *at: noise_of(self._plain(*at), photo.rounding, gray, photo.coded, known, seen)
         )
 
     @cached_property
@@ -93,7 +93,7 @@ class Passage:
 
     def _look(self, rows: slice, cols: slice) -> Estimate:
         y, photo = self._plain(rows, cols), self.photo
-        return first_estimate(self.model, y, self.scale, photo.rounding, photo.coding_noise is not None)
+        return first_estimate(self.model, y, self.scale, photo.rounding, photo.coded)
 
     def estimate(self) -> None:
         """Find the blur on the most textured part of the photo, or on all of it where it is small."""

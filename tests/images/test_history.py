@@ -80,5 +80,5 @@ def test_a_photo_with_its_history() -> None:
     photo = images.Photo(kept)
     assert images.with_history(photo).coding_noise == pytest.approx(images.CODING_NOISE["JPEG"] * step**0.5, rel=0.02)
     assert images.with_history(images.Photo(kept, coding_noise=3.0)).coding_noise == 3.0  # its file knows best
-    assert images.with_history(images.Photo(picture())).coding_noise is None
+    assert images.with_history(images.Photo(picture())).coding_noise == 0 and not images.Photo(picture()).coded
     assert images.with_history(images.Photo(kept.astype(np.uint16) * 257)).coding_noise is None
