@@ -30,7 +30,7 @@ ALONE = 3  # times as clearly as on any other grid
 def past_step(pixels: np.ndarray) -> float | None:
     """The mean quantisation step of the 4×4 lowest frequencies of brightness that (H, W, C) uint8 ``pixels`` went through as
     a JPEG, in levels; None where none shows: without a JPEG, at its best qualities, and after a resize."""
-    counts = np.zeros((len(ROWS), 64, int(LARGEST / WIDTH)), np.int64)
+    counts = np.zeros((len(ROWS), 64, int(LARGEST / WIDTH)))  # as what they are multiplied with
     for piece in _pieces(pixels):
         _count(piece, counts)
     multiples, relevant = _lattices()
@@ -70,8 +70,8 @@ def _count(pixels: np.ndarray, counts: np.ndarray) -> None:
     hold cut-off pixels."""
     if min(pixels.shape[:2]) < 8:
         return
-    luma = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32) if pixels.shape[2] == 3 else pixels[..., 0]
-    luma = np.ascontiguousarray(luma, np.float32)
+    levels = np.ascontiguousarray(pixels, np.float32)
+    luma = cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY) if levels.shape[2] == 3 else levels[..., 0]
     rows, cols = (n - 7 for n in luma.shape)
     clipped = ((pixels == 0) | (pixels == 255)).any(2).astype(np.float32)
     kept = _of_blocks(clipped, np.ones(8), np.ones(8))[:rows, :cols] < 0.5
