@@ -143,10 +143,7 @@ class AlternatingSR(nn.Module):
         Raises BlindSRError when the model is asked for what it cannot estimate, given a kernel that it does not
         use, or asked for a scale that its restorer does not serve.
         """
-        if scale not in self.restorer.scales:
-            own = " and ".join(f"×{s}" for s in self.restorer.scales)
-            cure = " or ".join(map(str, self.restorer.scales))
-            raise BlindSRError(f"this model enlarges {own} only, not ×{scale}; use scale {cure}")
+        self.restorer.check_scale(scale)
         if not self.restorer.uses_kernel:
             if k is not None:
                 raise BlindSRError("this model restores without a kernel; leave the kernel out")

@@ -180,6 +180,12 @@ class Restorer(nn.Module):
         """
         raise NotImplementedError
 
+    def check_scale(self, scale: int) -> None:
+        """Raise BlindSRError for a scale that it does not serve."""
+        if scale not in self.scales:
+            own, cure = " and ".join(f"×{s}" for s in self.scales), " or ".join(map(str, self.scales))
+            raise BlindSRError(f"this model enlarges {own} only, not ×{scale}; use scale {cure}")
+
 
 class Estimator(nn.Module):
     """Finds the code of the blur kernel and the noise level."""

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blindsr.interfaces import BlindSRError, Restorer
+from blindsr.interfaces import Restorer
 from blindsr.ops.resize import nearest_enlarge
 from blindsr.registry import register
 
@@ -123,8 +123,7 @@ class RRDBNet(Restorer):
         Raises BlindSRError for another scale than its own.
         """
         (own,) = self.scales
-        if scale not in (None, own):
-            raise BlindSRError(f"this model enlarges ×{own} only, not ×{scale}; use scale {own}")
+        self.check_scale(own if scale is None else scale)
         features = self.conv_first(y)
         features = features + self.trunk_conv(self.RRDB_trunk(features))
         features = leaky(self.upconv1(nearest_enlarge(features, 2)))
