@@ -10,6 +10,7 @@ from blindsr.interfaces import Batch, Estimate, Iterate, Restoration
 from blindsr.kernels.distance import kernel_distance
 from blindsr.training.settings import LossConfig
 
+BEST = 70  # dB: whatever lies closer to the truth counts as right
 CUT = 12  # high-resolution pixels: the radius of the largest kernel of the shipped models
 
 
@@ -23,13 +24,18 @@ def estimate_loss(estimate: Estimate | Iterate, batch: Batch, config: LossConfig
     return loss
 
 
-def image_loss(iterate: Iterate, batch: Batch) -> Tensor:
-    """L1 between the restored and the sharp pictures. What was cut from a larger degraded picture is not circular, as
-    the data step takes it to be; there the border does not count."""
+def image_loss(iterate: Iterate, batch: Batch, config: LossConfig) -> Tensor:
+    """L1 between the restored and the sharp pictures, and what the PSNR of each falls short of :data:`BEST`, weighted. What
+    was cut from a larger degraded picture is not circular, as the data step takes it to be; there the border does not
+    count."""
     x, sharp = iterate.x, batch.x
     if batch.k is None and iterate.kernel is not None:
         x, sharp = (t[..., CUT:-CUT, CUT:-CUT] for t in (x, sharp))
-    return F.l1_loss(x, sharp)
+    loss = config.image * F.l1_loss(x, sharp)
+    if config.psnr:
+        error = (x - sharp).square().mean((1, 2, 3))
+        loss = loss + config.psnr * (1 + error * 10 ** (BEST / 10)).log10().mean() * 10
+    return loss
 
 
 def restoration_loss(result: Restoration, batch: Batch, config: LossConfig) -> Tensor:
@@ -38,9 +44,9 @@ def restoration_loss(result: Restoration, batch: Batch, config: LossConfig) -> T
     total = torch.zeros((), device=batch.y.device)
     for i, iterate in enumerate(result.iterates):
         last = i == len(result.iterates) - 1
-        image = config.image * (1.0 if last else config.earlier_image)
-        if image:
-            total = total + image * image_loss(iterate, batch)
+        image = 1.0 if last else config.earlier_image
+        if image and config.judges_pictures:
+            total = total + image * image_loss(iterate, batch, config)
         if iterate.code is not None and batch.k is not None:
             total = total + estimate_loss(iterate, batch, config) * (1.0 if last else config.earlier)
     return total

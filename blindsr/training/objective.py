@@ -36,7 +36,7 @@ class Objective(nn.Module):
             else:
                 first = None if batch.context is None else model.first_estimate(batch.context, batch.scale)
                 shift = grid_shift(batch.grid, batch.scale)
-                finish = weights.image > 0
+                finish = weights.judges_pictures
                 # Where every picture is given to the estimator as it is, the earlier ones teach by their own loss alone.
                 learn_all = weights.earlier_image > 0 or model.config.detach not in ("image", "both")
                 result = model(batch.y, batch.scale, shift=shift, first=first, finish=finish, learn_all=learn_all)

@@ -83,10 +83,13 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights: L1 on the image, relative L2 on the kernel, L1 on σ and on the doubt; in loops before the last the
-    image counts ``earlier_image`` as much (0: nothing is learned from it, which saves time) and the rest ``earlier``."""
+    """Weights: L1 on the image and, of every sample, the decibels that its PSNR falls short of 70; relative L2 on the
+    kernel, L1 on σ and on the doubt; in loops before the last the image counts ``earlier_image`` as much (0: nothing is
+    learned from it, which saves time) and the rest ``earlier``. What is nearly right already hardly counts in L1; in
+    decibels it counts like all else."""
 
     image: float = 1.0
+    psnr: float = 0.0
     kernel: float = 0.05
     sigma: float = 0.5
     doubt: float = 0.05
@@ -97,6 +100,11 @@ class LossConfig:
         check_least(0, **vars(self))
         if not any(vars(self).values()):
             raise ValueError("every weight is 0: nothing would be learned")
+
+    @property
+    def judges_pictures(self) -> bool:
+        """Whether restored pictures count, and not the estimates alone."""
+        return self.image + self.psnr > 0
 
 
 @dataclass(frozen=True)
@@ -192,8 +200,8 @@ class TrainConfig:
         if self.seed < 0 or not 0 <= self.ema < 1:
             raise ValueError("seed may not be negative, ema must be from 0 to below 1")
         check_shares(true_kernel=self.true_kernel)
-        if "restorer" in self.train and not self.loss.image:
-            raise ValueError("loss.image must be above 0 where the restorer learns")
+        if "restorer" in self.train and not self.loss.judges_pictures:
+            raise ValueError("loss.image or loss.psnr must be above 0 where the restorer learns")
         if not self.train:
             raise ValueError("train: name at least one part that learns")
         if self.adversarial and "restorer" not in self.train:
