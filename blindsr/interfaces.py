@@ -51,6 +51,11 @@ class Estimate:
     kernel: Tensor | None = None
     doubt: Tensor | None = None
 
+    def to(self, device: torch.device, non_blocking: bool = False) -> Estimate:
+        """The same on ``device``."""
+        values = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(self, **{name: value.to(device, non_blocking=non_blocking) for name, value in values.items()})
+
 
 @dataclass(frozen=True)
 class Iterate:
@@ -104,7 +109,8 @@ class Degraded:
 class Batch:
     """Training pairs of one ``scale``: ``x`` (B, 3, H, W) and ``y`` (B, 3, H/s, W/s) on ``grid``; the kernels ``k``
     (B, 1, h, w) and noise levels ``sigma`` (B,), both None where no single true ones exist; ``context``:
-    low-resolution pictures of the same blur and noise to make the first estimate from."""
+    low-resolution pictures of the same blur and noise to make the first estimate from; ``found``: what a model has once
+    said of such blur and noise, kernel, level and doubt, to restore with."""
 
     x: Tensor
     y: Tensor
@@ -113,11 +119,12 @@ class Batch:
     scale: int
     grid: Grid = "corner"
     context: Tensor | None = None
+    found: Estimate | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same on ``device``."""
-        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
+        values = {name: value for name, value in vars(self).items() if isinstance(value, (Tensor, Estimate))}
+        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in values.items()})
 
 
 class Degradation:

@@ -4,9 +4,9 @@
 #     scripts/train_tiny.sh gpu PHOTOS [PHOTOS …]     # an H100 took 10 + 10 + 4 minutes
 #     scripts/train_tiny.sh cpu PHOTOS [PHOTOS …]     # two cores: hours
 #
-# MINUTES="60 60 75 25" sets the length of each of the four stages, the last number that of all after it. FROM=tiny goes
+# MINUTES="60 60 75 50 25" sets the length of each of the five stages, the last number that of all after it. FROM=tiny goes
 # on from shipped weights (or a file of yours) instead of beginning anew: less is left to learn then, so lower rates do.
-# Stops anywhere and goes on with the same command. The results are runs/tiny and runs/joint_real.
+# Stops anywhere and goes on with the same command. The results are runs/tiny_recorded and runs/joint_real.
 set -e
 machine=${1:-}
 [ $# -gt 0 ] && shift
@@ -49,4 +49,6 @@ train() {
 train usrnet_tiny $device $restorer
 train estimator $device $estimator
 train tiny $device $joint
-train joint_real --set 'start_from=[runs/tiny/model.safetensors]'
+python scripts/record_estimates.py runs/tiny/model.safetensors tiny runs/records.npz --set "$folders"
+train tiny_recorded
+train joint_real --set 'start_from=[runs/tiny_recorded/model.safetensors]'

@@ -13,8 +13,8 @@ than any that a blurred photo could have, and Δ is as small as the doubt of the
 k₀ in every round, and not from the kernel of the round before, keeps it from drifting.
 
 No photo shows where its kernel stands: moved, it moves the restoration, and explains y as well. The loops leave its heaviest part
-near the middle. So before the last restoration it is moved to where camera shake stands in training, the middle of the path's
-bounding box in the middle of the square (:mod:`blindsr.kernels.placing`).
+near the middle. So before the last restoration one that is doubted is moved to where camera shake stands in training, the
+middle of the path's bounding box in the middle of the square (:mod:`blindsr.kernels.placing`).
 
 Most blur is nearly a Gaussian, and to the restorer little deviations from one matter: the spectrum of a Gaussian falls far
 below theirs. So where k₀ is nearly one, the Gaussian nearest to the kernel of the first round is the answer
@@ -53,6 +53,7 @@ from blindsr.ops.filtering import luma
 # Chosen on photos held back from training, with kernels inside and outside the training family (docs/experiments.md).
 ROUNDS = 3  # one, where the kernel is a Gaussian or a disk
 HARDLY = 0.6  # a doubt
+PLACED = 0.4  # the doubt from which on a kernel may be camera shake that stands elsewhere
 GAUSSIAN = 0.1  # relative distance to the nearest Gaussian up to which a kernel is nearly one
 ROUND = 0.5  # the same to the nearest disk, up to which a kernel may stand for one
 RINGS = 1.1  # times the total variation
@@ -86,7 +87,7 @@ def refine(model: AlternatingSR, padded: Padded, scale: int, found: Restoration,
         kernel = torch.where(each(done), kernel, trial.solved(iterates[-1].x, start, doubt))
         if not left:
             kernel, told = _or_shaken(trial, ~done & (doubt > HARDLY), kernel, told)
-            kernel = torch.where(each(done), kernel, on_box(kernel))
+            kernel = torch.where(each(done | (doubt < PLACED)), kernel, on_box(kernel))
         iterates.append(trial.restored(kernel, told))
     return Restoration(tuple(iterates))
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from blindsr import images, registry
-from blindsr.interfaces import Batch, BlindSRError, Degradation
+from blindsr.interfaces import Batch, BlindSRError, Degradation, Estimate
 from blindsr.training.photos import Photos, open_photos
 from blindsr.training.settings import DataConfig
 
@@ -124,12 +124,13 @@ class BatchSource:
 def collate(samples: Sequence[Batch]) -> Batch:
     """One batch from samples of one scale and one kind."""
 
-    def joined(name: str) -> Tensor | None:
-        parts = [getattr(sample, name) for sample in samples]
-        return None if parts[0] is None else torch.cat(parts)
+    def joined(parts: Sequence[Tensor | Estimate | None]) -> Tensor | Estimate | None:
+        if isinstance(parts[0], Estimate):
+            return Estimate(**{name: joined([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+        return None if parts[0] is None else torch.cat(list(parts))
 
-    tensors = {name: joined(name) for name in ("x", "y", "k", "sigma", "context")}
-    return replace(samples[0], **tensors)
+    names = ("x", "y", "k", "sigma", "context", "found")
+    return replace(samples[0], **{name: joined([getattr(sample, name) for sample in samples]) for name in names})
 
 
 class Source(Protocol):

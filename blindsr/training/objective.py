@@ -33,6 +33,9 @@ class Objective(nn.Module):
                 result = model(batch.y, batch.scale)
             elif batch.k is not None and self._tells_kernel(step):
                 result = model(batch.y, batch.scale, batch.k, batch.sigma)
+            elif batch.found is not None:
+                found = batch.found
+                result = model(batch.y, batch.scale, found.kernel, found.sigma, doubt=found.doubt)
             else:
                 first = None if batch.context is None else model.first_estimate(batch.context, batch.scale)
                 shift = grid_shift(batch.grid, batch.scale)

@@ -38,7 +38,7 @@ class Shown:
 def validate(
     model: AlternatingSR, batches: Sequence[Batch], autocast, restore: bool = True, natural: bool = False
 ) -> tuple[dict[str, float], list[Shown]]:
-    """Means per scale: PSNR of bicubic, of the true kernel and of every blind loop; relative kernel error of every
+    """Means per scale: PSNR of bicubic, of the true kernel, of the recorded one where there is one, and of every blind loop; relative kernel error of every
     loop; mean absolute σ error on the 0–255 scale; the smallest contrast of the last restoration relative to that of
     the true picture. And one photo of every batch to look at. Without ``restore`` only the first estimate; with
     ``natural`` also NIQE of bicubic, of the last restoration and of the true pictures, which want 96 pixels a side."""
@@ -101,6 +101,9 @@ def _judge(
     if restore and batch.k is not None and model.restorer.uses_kernel:
         x = model(batch.y, s, batch.k, batch.sigma).x
         named["psnr true kernel"] = quality(x)
+    if restore and batch.found is not None:
+        found = batch.found
+        named["psnr recorded kernel"] = quality(model(batch.y, s, found.kernel, found.sigma, doubt=found.doubt).x)
     if model.blind and restore:
         iterates = model(batch.y, s, shift=grid_shift(batch.grid, s)).iterates
         for i, iterate in enumerate(iterates, 1):

@@ -152,6 +152,8 @@ def test_camera_shake_is_put_in_its_place(tiny, sharp):
         x = tiny(y, 2, true, zero).x
         beside = Iterate(x.roll((-3, 2), (-2, -1)), true.roll((3, -2), (-2, -1)), None, zero, unsure)
         refined = refine(tiny, pad(y, 2, None), 2, Restoration((beside,)))
+        trusted = refine(tiny, pad(y, 2, None), 2, Restoration((replace(beside, doubt=0.3 * unsure / 0.9),)))
+    assert kernel_distance(trusted.kernel, beside.kernel).item() < 0.2  # hardly doubted it stays where it stands
     assert kernel_distance(beside.kernel, true).item() > 0.8 > 2 * kernel_distance(refined.kernel, true).item()
     before, after = (psnr(p.clamp(0, 1), sharp, 4).item() for p in (beside.x, refined.x))
     assert after > before + 5

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from blindsr import training
+from blindsr.degradation.recorded import Records
 
 
 def make_photos(folder: Path, n: int = 4) -> Path:
@@ -20,6 +21,17 @@ def make_photos(folder: Path, n: int = 4) -> Path:
         Image.fromarray(coarse).resize((300, 260), Image.BICUBIC).save(folder / f"{i}.png")
     (folder / "broken.png").write_bytes(b"not a photo")
     return folder
+
+
+def make_records(path: Path) -> Path:
+    """Four records of every scale."""
+    rng, n = np.random.default_rng(0), 16
+    kernels = rng.random((2, n, 25, 25), dtype=np.float32)
+    kernels /= kernels.sum((2, 3), keepdims=True)
+    few, none = np.linspace(0, 0.05, n, dtype=np.float32), np.zeros(n, bool)
+    with path.open("wb") as file:
+        Records(np.arange(n), np.arange(n) % 4 + 1, kernels[0], few, none, kernels[1], few, 15 * few).save(file)
+    return path
 
 
 def settings(photos: Path, name: str) -> list[str]:
@@ -38,6 +50,8 @@ def settings(photos: Path, name: str) -> list[str]:
             common.append("data.context=60")
     if name in ("usrgan", "bsrgan"):
         common.append("adversarial.discriminator.channels=4")
+    if name == "tiny_recorded":
+        common += [f"data.degradation.file={make_records(photos.with_name('records.npz'))}", "data.context=0"]
     if name == "joint_real":
         common += ["data.patch=32", "data.context=40", "data.validation_patch=36"]
     if name.startswith("bsr"):

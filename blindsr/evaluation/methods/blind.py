@@ -24,7 +24,7 @@ class Blind(Method):
     needs_model = True
 
     def fingerprint(self) -> str:
-        return "refined from the last loop, then put in place"  # earlier versions left camera shake beside its place
+        return "refined from the last loop, then put in place where doubted"  # earlier versions moved whatever was no Gaussian
 
     def check(self, model: AlternatingSR | None) -> None:
         if not model.blind:

@@ -1,0 +1,84 @@
+"""The classical degradation with kernels that a model has looked for before, and what it found.
+
+To restore with an estimated kernel is learned from many of them, and to estimate one takes longer than to restore. So
+`scripts/record_estimates.py` has whole photos restored as they are in use, refinement and all, and here its records teach
+the restorer on patch after patch: a patch of any photo is blurred by the true kernel of a record, and comes with the kernel,
+noise level and doubt that were found for it.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from blindsr.degradation.classical import Drawn
+from blindsr.interfaces import Batch, BlindSRError, Degradation, Degraded, Estimate
+from blindsr.registry import register
+
+
+@dataclass(frozen=True)
+class Records:
+    """N of them: the ``number`` of the photo that was restored (N,) and its ``scale`` (N,); true kernels ``k`` (N, h, w), standard deviation of the ``noise`` (N,) in [0, 1], whether
+    ``rounded`` to 8 bits (N,); the kernels ``found`` (N, h, w), noise levels ``sigma`` (N,) and ``doubt`` (N,)."""
+
+    number: np.ndarray
+    scale: np.ndarray
+    k: np.ndarray
+    noise: np.ndarray
+    rounded: np.ndarray
+    found: np.ndarray
+    sigma: np.ndarray
+    doubt: np.ndarray
+
+    def save(self, file: IO[bytes]) -> None:
+        """Write them to an .npz file."""
+        np.savez_compressed(file, **vars(self))
+
+    @classmethod
+    def load(cls, path: Path) -> Records:
+        """Raises BlindSRError for a file that is missing or holds no records."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(**{name: file[name] for name in cls.__dataclass_fields__})
+        except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile):
+            raise BlindSRError(f"{path} holds no recorded estimates; make it by scripts/record_estimates.py") from None
+
+
+@dataclass(frozen=True)
+class RecordedConfig:
+    """``file``: records, as `scripts/record_estimates.py` writes them."""
+
+    file: str
+
+
+@register("degradation", "recorded", RecordedConfig)
+class Recorded(Degradation):
+    """Draws records of the scale that is asked for, and applies them."""
+
+    def __init__(self, config: RecordedConfig):
+        self.file = config.file
+        self.records = Records.load(Path(config.file))
+        self.kernel_size = self.records.k.shape[-1]
+
+    def batch(self, x: Tensor, scale: int, rng: np.random.Generator, around: Tensor | None = None) -> Batch:
+        """Degrade ``x`` (B, C, H, W), circularly; what lies ``around`` it is not needed.
+
+        Raises BlindSRError for a scale without records."""
+        of_scale = np.flatnonzero(self.records.scale == scale)
+        if not len(of_scale):
+            raise BlindSRError(f"{self.file} holds no records of scale {scale}; leave it out of data.scales")
+        drawn = rng.choice(of_scale, len(x))
+        named = {name: torch.from_numpy(values[drawn]) for name, values in vars(self.records).items()}
+        made = Drawn(named["k"][:, None], named["noise"], named["rounded"])
+        y = made.apply(x, scale, lambda shape: torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)))
+        found = Estimate(None, named["sigma"], named["found"][:, None], named["doubt"])
+        return Batch(x, y, made.k, made.sigma, scale, found=found)
+
+    def __call__(self, hr: np.ndarray, scale: int, rng: np.random.Generator) -> Degraded:
+        raise BlindSRError("recorded estimates are for training alone; degrade files by classical")
