@@ -56,6 +56,10 @@ class Estimate:
         values = {name: value for name, value in vars(self).items() if value is not None}
         return replace(self, **{name: value.to(device, non_blocking=non_blocking) for name, value in values.items()})
 
+    def pin_memory(self) -> Estimate:
+        """The same in page-locked memory: loader processes ask for it by this name."""
+        return replace(self, **{name: value.pin_memory() for name, value in vars(self).items() if value is not None})
+
 
 @dataclass(frozen=True)
 class Iterate:
@@ -132,6 +136,8 @@ class Degradation:
 
     kernel_size: int | None = None
     """Side of the kernels that its batches tell; None when they tell none."""
+    tells_estimates: bool = False
+    """Whether its batches tell what was found of the kernels."""
 
     def __call__(self, hr: np.ndarray, scale: int, rng: np.random.Generator) -> Degraded:
         """One photo ``hr`` (H, W, C), for files."""

@@ -23,7 +23,9 @@ def main() -> None:
     card = trained.card
     training = card.get("training", {})
     training.pop("start_from", None)
-    training.get("data", {}).pop("folders", None)  # paths of the machine it was trained on
+    data = training.get("data", {})
+    for options, path in ((data, "folders"), (data.get("degradation", {}), "file")):  # of the machine it was trained on
+        options.pop(path, None)
     checkpoints.save(arguments.shipped, trained.model, card, dtype=torch.float16)
     shipped = checkpoints.load(arguments.shipped).model.state_dict()
     worst = max(float((shipped[name] - tensor).abs().max()) for name, tensor in trained.model.state_dict().items())

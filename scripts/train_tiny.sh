@@ -1,8 +1,10 @@
 #!/bin/sh
 # Trains the shipped models from folders of sharp photos:
 #
-#     scripts/train_tiny.sh gpu PHOTOS [PHOTOS …]     # an H100 took 10 + 10 + 4 minutes
+#     scripts/train_tiny.sh gpu PHOTOS [PHOTOS …]     # an H100 took 10 + 10 + 4 minutes for the first three stages
 #     scripts/train_tiny.sh cpu PHOTOS [PHOTOS …]     # two cores: hours
+#
+# Before the fourth, estimates are recorded on the processor, half an hour on two cores.
 #
 # MINUTES="60 60 75 50 25" sets the length of each of the five stages, the last number that of all after it. FROM=tiny goes
 # on from shipped weights (or a file of yours) instead of beginning anew: less is left to learn then, so lower rates do.

@@ -1,8 +1,8 @@
 """The classical degradation with kernels that a model has looked for before, and what it found.
 
 To restore with an estimated kernel is learned from many of them, and to estimate one takes longer than to restore. So
-`scripts/record_estimates.py` has whole photos restored as they are in use, refinement and all, and here its records teach
-the restorer on patch after patch: a patch of any photo is blurred by the true kernel of a record, and comes with the kernel,
+`scripts/record_estimates.py` has large pieces of photos restored as in use, refinement and all, and here its records teach the
+restorer on patch after patch: a patch of any photo is blurred by the true kernel of a record, and comes with the kernel,
 noise level and doubt that were found for it.
 """
 
@@ -24,9 +24,11 @@ from blindsr.registry import register
 
 @dataclass(frozen=True)
 class Records:
-    """N of them: the ``number`` of the photo that was restored (N,) and its ``scale`` (N,); true kernels ``k`` (N, h, w), standard deviation of the ``noise`` (N,) in [0, 1], whether
-    ``rounded`` to 8 bits (N,); the kernels ``found`` (N, h, w), noise levels ``sigma`` (N,) and ``doubt`` (N,)."""
+    """N of them: the ``origin`` (N,), which tells those of one model and configuration from others; the ``number`` (N,) of the
+    piece that was restored, and its ``scale`` (N,); true kernels ``k`` (N, h, w), standard deviation of the ``noise`` (N,) in
+    [0, 1], whether ``rounded`` to 8 bits (N,); the kernels ``found`` (N, h, w), noise levels ``sigma`` (N,) and ``doubt`` (N,)."""
 
+    origin: np.ndarray
     number: np.ndarray
     scale: np.ndarray
     k: np.ndarray
@@ -51,17 +53,19 @@ class Records:
 
 
 @dataclass(frozen=True)
-class RecordedConfig:
+class RecordedEstimatesConfig:
     """``file``: records, as `scripts/record_estimates.py` writes them."""
 
     file: str
 
 
-@register("degradation", "recorded", RecordedConfig)
-class Recorded(Degradation):
+@register("degradation", "recorded", RecordedEstimatesConfig)
+class RecordedEstimates(Degradation):
     """Draws records of the scale that is asked for, and applies them."""
 
-    def __init__(self, config: RecordedConfig):
+    tells_estimates = True
+
+    def __init__(self, config: RecordedEstimatesConfig):
         self.file = config.file
         self.records = Records.load(Path(config.file))
         self.kernel_size = self.records.k.shape[-1]
@@ -81,4 +85,4 @@ class Recorded(Degradation):
         return Batch(x, y, made.k, made.sigma, scale, found=found)
 
     def __call__(self, hr: np.ndarray, scale: int, rng: np.random.Generator) -> Degraded:
-        raise BlindSRError("recorded estimates are for training alone; degrade files by classical")
+        raise BlindSRError("recorded estimates are for training alone; take the classical degradation")

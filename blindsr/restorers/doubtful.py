@@ -9,9 +9,6 @@ where W is that of the non-blind restorer, B A a change of low rank (Hu et al., 
 Language Models", ICLR 2022), and g rises from 0, for a kernel that is true or nearly so, to 1. So what is learned of
 doubtful kernels costs nothing where the kernel is known. (On the interpolation of a network with one that was
 fine-tuned from it see Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022.)
-
-A narrow miss wants another change than a kernel that was not found. So there may be two changes, each with a gate of its
-own: that for small doubts is open where the other begins.
 """
 
 from __future__ import annotations
@@ -24,15 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-# Relative kernel errors up to, and from which, a change counts not at all, and in full.
-DOUBTED = 0.05, 0.6
-MISSED = 0.02, 0.1
+TRUSTED, DOUBTED = 0.05, 0.6  # relative kernel errors up to, and from which, the change counts not at all, and in full
 
 
-def gate(doubt: Tensor, between: tuple[float, float] = DOUBTED) -> Tensor:
-    """g: doubt (B,) -> (B,) in [0, 1], rising smoothly ``between`` two doubts on a logarithmic scale."""
-    low, high = between
-    t = ((doubt.clamp(min=low) / low).log() / math.log(high / low)).clamp(max=1)
+def gate(doubt: Tensor) -> Tensor:
+    """g: doubt (B,) -> (B,) in [0, 1], smoothly from TRUSTED to DOUBTED on a logarithmic scale."""
+    t = (doubt.clamp(min=TRUSTED) / TRUSTED).log() / math.log(DOUBTED / TRUSTED)
+    t = t.clamp(max=1)
     return t * t * (3 - 2 * t)
 
 
@@ -57,29 +52,32 @@ class Changes(nn.Module):
         key = name.replace(".", "_")
         return self.up[key] @ self.down[key] if key in self.down else self.up[key]
 
+    def weights(self, module: nn.Module, amount: Tensor) -> dict[str, Tensor]:
+        """W + amount · B A of every weight. No gradient reaches W: estimated kernels teach the changes alone, and the
+        rare ones with hardly a doubt, the more so as Adam makes much of small gradients, spoil nothing."""
+        parameters = dict(module.named_parameters())
+        return {
+            name: parameters[name].detach() + amount * self.change(name).view_as(parameters[name])
+            for name in self.names
+        }
+
 
 class Doubting:
-    """``module`` as it acts on a batch whose samples doubt their kernels: with the ``parts``, changes and the gates (B,) of the
-    samples, out of :func:`gate`.
+    """``module`` as it acts on a batch whose samples have the doubts ``gates`` (B,), out of :func:`gate`.
 
     For samples alike, such as the tiles of a photo, the changed weights are put in the place of W. Otherwise the layers
-    are run with W, all samples at once, and what the changes make of their inputs is added to their outputs.
+    are run with W, all samples at once, and what the change makes of their inputs is added to their outputs."""
 
-    No gradient reaches W: estimated kernels teach the changes alone, and the rare ones with hardly a doubt, the more so as
-    Adam makes much of small gradients, spoil nothing."""
-
-    def __init__(self, module: nn.Module, *parts: tuple[Changes, Tensor]):
-        self.module, self.parts = module, parts
-        known = [set(gates.tolist()) for _, gates in parts]
-        self.alike = all(len(values) == 1 for values in known)
-        # Without gradients alone: otherwise W itself would learn where the gates are shut.
-        self.shut = all(values == {0.0} for values in known) and not torch.is_grad_enabled()
-        self.weights = {name: weight.detach() for name, weight in module.named_parameters()}
-        if self.alike and not self.shut:
-            for changes, gates in parts:
-                for name in changes.names:
-                    change = changes.change(name).view_as(self.weights[name])
-                    self.weights[name] = self.weights[name] + gates[0] * change
+    def __init__(self, module: nn.Module, changes: Changes, gates: Tensor):
+        self.module, self.changes, self.gates = module, changes, gates
+        known = set(gates.tolist())
+        self.alike = len(known) == 1
+        # Without gradients alone: otherwise W itself would learn where the gate is shut.
+        self.shut = known == {0.0} and not torch.is_grad_enabled()
+        if self.alike:
+            self.weights = {} if self.shut else changes.weights(module, gates[0])
+        else:
+            self.weights = {name: weight.detach() for name, weight in module.named_parameters()}
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         if self.shut:
@@ -98,31 +96,24 @@ class Doubting:
                 hook.remove()
 
     def _add(self, name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        """The output of ``layer`` and what the changes of its weights add."""
-        for changes, gates in self.parts:
-            gates = gates.view(-1, *[1] * (output.dim() - 1)).to(output.dtype)
-            output = output + gates * added(changes, name, layer, inputs[0])
-        return output
-
-
-def added(changes: Changes, name: str, layer: nn.Module, x: Tensor) -> Tensor:
-    """What the ``changes`` of the weights of ``layer``, called ``name``, make of its input ``x``."""
-    bias = None
-    if getattr(layer, "bias", None) is not None:
-        bias = changes.change(f"{name}.bias").flatten()
-    key = f"{name}.weight".replace(".", "_")
-    up = changes.up[key]
-    if key not in changes.down:
-        return apply(layer, x, up.view_as(layer.weight), bias)
-    # A change of low rank in two steps: A as a layer with few outputs, B mixes them; no weights per sample.
-    down = changes.down[key]
-    if isinstance(layer, nn.ConvTranspose2d):  # its first dimension is that of the inputs: B comes first there
-        seen = F.conv2d(x, up.t()[..., None, None])
-        return apply(layer, seen, down.view(len(down), *layer.weight.shape[1:]), bias)
-    seen = apply(layer, x, down.view(len(down), *layer.weight.shape[1:]), None)
-    if isinstance(layer, nn.Linear):
-        return F.linear(seen, up, bias)
-    return F.conv2d(seen, up[..., None, None], bias)
+        """The output of ``layer`` and what the change of its weights adds."""
+        gates = self.gates.view(-1, *[1] * (output.dim() - 1)).to(output.dtype)
+        bias = None
+        if getattr(layer, "bias", None) is not None:
+            bias = self.changes.change(f"{name}.bias").flatten()
+        key = f"{name}.weight".replace(".", "_")
+        up = self.changes.up[key]
+        if key not in self.changes.down:
+            return output + gates * apply(layer, inputs[0], up.view_as(layer.weight), bias)
+        # A change of low rank in two steps: A as a layer with few outputs, B mixes them; no weights per sample.
+        down = self.changes.down[key]
+        if isinstance(layer, nn.ConvTranspose2d):  # its first dimension is that of the inputs: B comes first there
+            seen = F.conv2d(inputs[0], up.t()[..., None, None])
+            return output + gates * apply(layer, seen, down.view(len(down), *layer.weight.shape[1:]), bias)
+        seen = apply(layer, inputs[0], down.view(len(down), *layer.weight.shape[1:]), None)
+        if isinstance(layer, nn.Linear):
+            return output + gates * F.linear(seen, up, bias)
+        return output + gates * F.conv2d(seen, up[..., None, None], bias)
 
 
 def apply(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

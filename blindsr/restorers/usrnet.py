@@ -20,7 +20,7 @@ from blindsr.limits import check_least
 from blindsr.ops.fourier import DataStep
 from blindsr.ops.resize import nearest_enlarge
 from blindsr.registry import register
-from blindsr.restorers.doubtful import DOUBTED, MISSED, Changes, Doubting, gate
+from blindsr.restorers.doubtful import Changes, Doubting, gate
 from blindsr.restorers.resunet import ResUNet
 
 ALPHA_FLOOR = 1e-6
@@ -68,13 +68,12 @@ class USRNetConfig:
 
     With a ``doubt_rank`` above 0 the restorer is also told how wrong its kernel may be: one more input of H and one
     more channel of the prior, and changes of that rank for the weights of both (:mod:`blindsr.restorers.doubtful`).
-    With a ``miss_rank`` there are others beside them, of that rank, for kernels that are hardly doubted. A network that must serve true and estimated kernels with the same weights loses sharpness with the true ones."""
+    A network that must serve true and estimated kernels with the same weights loses sharpness with the true ones."""
 
     n_iterations: int = 8
     channels: tuple[int, ...] = (64, 128, 256, 512)
     hidden: int = 64
     doubt_rank: int = 0
-    miss_rank: int = 0
     fold: int = 1
     logarithmic: bool = False
 
@@ -84,9 +83,7 @@ class USRNetConfig:
             raise ValueError("channels must name one number or more, each of at least 1")
         if self.channels[0] < 3 * self.fold**2:
             raise ValueError(f"fold {self.fold} needs at least {3 * self.fold**2} channels in the first layer")
-        check_least(0, doubt_rank=self.doubt_rank, miss_rank=self.miss_rank)
-        if self.miss_rank and not self.doubt_rank:
-            raise ValueError("miss_rank needs a doubt_rank above 0")
+        check_least(0, doubt_rank=self.doubt_rank)
 
 
 @register("restorer", "usrnet", USRNetConfig)
@@ -107,11 +104,6 @@ class USRNet(Restorer):
             nn.init.zeros_(self.hyper.mlp[0].weight[:, 2:])
             self.prior_changes = Changes(self.prior, config.doubt_rank)
             self.hyper_changes = Changes(self.hyper, config.doubt_rank)
-        self.gates = {"changes": DOUBTED}
-        if config.miss_rank:
-            self.gates["misses"] = MISSED
-            self.prior_misses = Changes(self.prior, config.miss_rank)
-            self.hyper_misses = Changes(self.hyper, config.miss_rank)
 
     def forward(
         self,
@@ -135,7 +127,9 @@ class USRNet(Restorer):
             data_step = DataStep(k, scale, (x.shape[-2], x.shape[-1]), shift)
             settings = self.settings(sigma, torch.full_like(sigma, scale), doubt)
             alpha, beta = self.hyper_parameters(settings, doubt).chunk(2, dim=1)
-            prior = self._doubting("prior", doubt)
+            prior = self.prior
+            if self.doubts and doubt is not None:
+                prior = Doubting(prior, self.prior_changes, gate(doubt))
         for i in range(self.n_iterations) if iterations is None else iterations:
             with torch.autocast(y.device.type, enabled=False):
                 z = data_step(x, y, alpha[:, i, None, None, None])
@@ -154,12 +148,7 @@ class USRNet(Restorer):
 
     def hyper_parameters(self, settings: Tensor, doubt: Tensor | None = None) -> Tensor:
         """alpha and beta of every iteration, (B, 2 K), as H answers where its weights change with the ``doubt``."""
-        return self._doubting("hyper", doubt)(settings)
-
-    def _doubting(self, part: str, doubt: Tensor | None) -> nn.Module | Doubting:
-        """``prior`` or ``hyper`` as it acts under a ``doubt``."""
-        module = getattr(self, part)
-        if not self.doubts or doubt is None:
-            return module
-        changes = [(getattr(self, f"{part}_{kind}"), gate(doubt, between)) for kind, between in self.gates.items()]
-        return Doubting(module, *changes)
+        hyper = self.hyper
+        if self.doubts and doubt is not None:
+            hyper = Doubting(hyper, self.hyper_changes, gate(doubt))
+        return hyper(settings)

@@ -84,7 +84,7 @@ class BatchSource:
         if degradation.margin(scale):  # what has no kernel cannot be made again for a smaller piece
             surround = side
         lost = 2 * degradation.margin(scale) * scale
-        around = self._patch(number, surround + lost, rng)[None]
+        around = self.patch(number, surround + lost, rng)[None]
         if surround == side:
             return degradation.batch(around, scale, rng)
         # The patch is blurred by itself: circular as the model has it, not cut from a blurred photo.
@@ -100,7 +100,10 @@ class BatchSource:
             self._order = (epoch, order)
         return int(self._order[1][place])
 
-    def _patch(self, number: int, side: int, rng: np.random.Generator) -> Tensor:
+    def patch(self, number: int, side: int, rng: np.random.Generator) -> Tensor:
+        """(3, side, side): a piece of the photo of sample ``number``, turned and mirrored at random.
+
+        Raises BlindSRError where no photo is readable and large enough."""
         drawn = rng.integers(len(self.photos), size=TRIES)
         for index in chain([self.photo(number)], drawn, range(len(self.photos))):  # where few serve, chance may miss all
             size = self.photos.size(int(index))

@@ -73,6 +73,9 @@ def check_sizes(config: TrainConfig, model: AlternatingSR, source: Source) -> No
     shown, border = data.validation_side, max(data.scales) ** 2  # which validation leaves out
     if set(config.train) != {"initial"} and shown <= 2 * border:
         raise BlindSRError(f"nothing is left to judge of {shown} pixels inside a border of {border}; raise data.validation_patch")
+    recorded = any(part.tells_estimates for part in source.degradation.parts())
+    if recorded and (set(config.train) != {"restorer"} or not model.finds_kernel):
+        raise BlindSRError("recorded estimates teach the restorer of a blind model alone; set train=[restorer]")
     sizes = [part.kernel_size for part in source.degradation.parts()]
     if not restorer.uses_kernel:
         return

@@ -5,13 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from torch import nn
-
 from blindsr import checkpoints
 from blindsr.alternating import AlternatingSR
 from blindsr.config import nearest
 from blindsr.interfaces import BlindSRError
-from blindsr.restorers.doubtful import Changes
 from blindsr.training.settings import PARTS
 
 
@@ -21,8 +18,7 @@ def start_from(model: AlternatingSR, files: tuple[str, ...]) -> set[str]:
     A stage's file also holds the parts that did not learn in it, as they were drawn at random. ``FILE:part`` takes one
     part alone: ``tiny:restorer`` for a model whose kernels are not those of `tiny`. Returns the names of the parts taken.
 
-    Raises BlindSRError for a file that does not exist, serves nothing, or whose parts have another shape
-    (changes of a restorer's weights with the doubt may be missing: they begin at nothing).
+    Raises BlindSRError for a file that does not exist, serves nothing, or whose parts have another shape.
     """
     all_taken: set[str] = set()
     for words in files:
@@ -41,11 +37,8 @@ def start_from(model: AlternatingSR, files: tuple[str, ...]) -> set[str]:
             if name == "restorer":
                 check_scales(given, model, file)
             try:
-                missing, unexpected = ours.load_state_dict(theirs.state_dict(), strict=False)
-                fits = not unexpected and all(starts_at_nothing(ours, weight) for weight in missing)
+                ours.load_state_dict(theirs.state_dict())
             except RuntimeError:
-                fits = False
-            if not fits:
                 cure = f"to take one part alone: --set 'start_from=[{file}:PART]', of {', '.join(PARTS)}"
                 raise BlindSRError(f"{file}: its {name} has another shape than this configuration's; {cure}") from None
             taken.append(name)
@@ -54,11 +47,6 @@ def start_from(model: AlternatingSR, files: tuple[str, ...]) -> set[str]:
         all_taken.update(taken)
         print(f"starting weights of {', '.join(taken)} from {file}", file=sys.stderr)
     return all_taken
-
-
-def starts_at_nothing(part: nn.Module, weight: str) -> bool:
-    """Whether the ``weight`` of that name is of changes, which may be added to what was trained without them."""
-    return isinstance(part.get_submodule(weight.partition(".")[0]), Changes)
 
 
 def check_scales(given: AlternatingSR, model: AlternatingSR, file: str) -> None:

@@ -101,7 +101,7 @@ def _judge(
     if restore and batch.k is not None and model.restorer.uses_kernel:
         x = model(batch.y, s, batch.k, batch.sigma).x
         named["psnr true kernel"] = quality(x)
-    if restore and batch.found is not None:
+    if restore and batch.found is not None and model.restorer.uses_kernel:
         found = batch.found
         named["psnr recorded kernel"] = quality(model(batch.y, s, found.kernel, found.sigma, doubt=found.doubt).x)
     if model.blind and restore:

@@ -16,7 +16,7 @@ N = 5
 
 
 def records() -> Records:
-    """Of scales 2, 2, 2, 2 and 3, without noise; the second is rounded."""
+    """Of scales 2, 2, 2, 2 and 3; the second is rounded, the fourth noisy."""
     rng = np.random.default_rng(0)
 
     def kernels() -> np.ndarray:
@@ -25,7 +25,7 @@ def records() -> Records:
 
     few = np.linspace(0.01, 0.05, N, dtype=np.float32)
     return Records(
-        number=np.arange(N), scale=np.array([2, 2, 2, 2, 3]), k=kernels(), noise=np.zeros(N, np.float32),
+        origin=np.zeros(N, int), number=np.arange(N), scale=np.array([2, 2, 2, 2, 3]), k=kernels(), noise=np.float32(0.1) * (np.arange(N) == 3),
         rounded=np.arange(N) == 1, found=kernels(), sigma=few, doubt=10 * few,
     )  # fmt: skip
 
@@ -46,8 +46,11 @@ def test_what_was_found_comes_with_the_kernel_that_blurred(recorded: Degradation
     for i, n in enumerate(drawn):
         plain = degrade(x[i : i + 1], batch.k[i : i + 1], 2)[0]
         expected = (plain.clamp(0, 1) * 255).round() / 255 if n == 1 else plain
-        torch.testing.assert_close(batch.y[i], expected)
-        assert (batch.sigma[i] > 0) == (n == 1)
+        if n == 3:
+            assert batch.sigma[i] == pytest.approx(0.1) and (batch.y[i] - plain).std().item() == pytest.approx(0.1, rel=0.1)
+        else:
+            torch.testing.assert_close(batch.y[i], expected)
+            assert (batch.sigma[i] > 0) == (n == 1)
         assert np.array_equal(batch.found.kernel[i, 0].numpy(), all_.found[n])
         assert batch.found.sigma[i] == all_.sigma[n] and batch.found.doubt[i] == all_.doubt[n]
 

@@ -30,7 +30,7 @@ def make_records(path: Path) -> Path:
     kernels /= kernels.sum((2, 3), keepdims=True)
     few, none = np.linspace(0, 0.05, n, dtype=np.float32), np.zeros(n, bool)
     with path.open("wb") as file:
-        Records(np.arange(n), np.arange(n) % 4 + 1, kernels[0], few, none, kernels[1], few, 15 * few).save(file)
+        Records(0 * none, np.arange(n), np.arange(n) % 4 + 1, kernels[0], few, none, kernels[1], few, 15 * few).save(file)
     return path
 
 

@@ -1,0 +1,68 @@
+"""The restorer learns from recorded estimates, and the records are made by the script."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from blindsr.degradation.recorded import Records
+from blindsr.interfaces import BlindSRError
+from blindsr.training.trainer import Trainer
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "record_estimates.py"
+
+
+@pytest.fixture(scope="module")
+def files(photos, tmp_path_factory, toy) -> tuple[Path, Path]:
+    """A toy model of untrained weights, and two photos of records of it."""
+    folder = tmp_path_factory.mktemp("records")
+    Trainer(toy(photos, "tiny", "data.scales=[2]"), folder / "a").save()
+    model, out = folder / "a" / "model.safetensors", folder / "records.npz"
+    assert recorded(photos, model, out, 1) == f"{out}: 2 rows of 1 photos"
+    return model, out
+
+
+def recorded(photos: Path, model: Path, out: Path, n: int, *more: str) -> str:
+    """Runs the script; what it said last."""
+    options = ["--records", str(n), "--jobs", "1", "--side", "96"]
+    for override in (f"data.folders=[{photos}]", "data.exclude=[broken.png]", "data.validation=1", "data.scales=[2]", *more):
+        options += ["--set", override]
+    done = subprocess.run([sys.executable, SCRIPT, model, "tiny", out, *options], capture_output=True, text=True)
+    return (done.stdout or done.stderr).splitlines()[-1]
+
+
+def test_records_of_photos(files, photos, tmp_path):
+    model, begun = files
+    out, before = tmp_path / "records.npz", Records.load(begun)
+    with out.open("wb") as file:
+        replace(before, doubt=before.doubt + 1).save(file)
+    assert recorded(photos, model, out, 2) == f"{out}: 4 rows of 2 photos"
+    records = Records.load(out)
+    assert np.array_equal(records.doubt[:2], before.doubt + 1)  # what was there stays
+    assert list(records.number) == [0, 0, 1, 1] and set(records.scale) == {2}  # the last loop and the answer of each
+    np.testing.assert_allclose(records.k.sum((1, 2)), 1, atol=1e-4)
+    np.testing.assert_allclose(records.found.sum((1, 2)), 1, atol=1e-4)
+    assert (records.doubt > 0).all() and not np.array_equal(records.found[0], records.found[1])
+    said = recorded(photos, model, out, 3, "data.degradation.rounded=1")
+    assert said.endswith("holds records of another model or configuration; choose another file")
+
+
+def test_they_teach_the_changes(files, photos, tmp_path, toy):
+    model, out = files
+    options = (f"data.degradation.file={out}", "data.scales=[2]", f"start_from=[{model}]")
+    trainer = Trainer(toy(photos, "tiny_recorded", *options), tmp_path / "b")
+    before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
+    trainer.run()
+    changed = {name for name, weight in trainer.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert changed and all(name.split(".")[1].endswith("_changes") for name in changed)
+    for wrong in (("tiny_recorded", "train=[restorer, estimator]"), ("usrnet_tiny", recorded_by(out))):
+        with pytest.raises(BlindSRError, match="teach the restorer of a blind model alone"):
+            Trainer(toy(photos, wrong[0], *wrong[1:], "data.scales=[2]"), tmp_path / "d")
+
+
+def recorded_by(file: Path) -> str:
+    return f"data.degradation={{name: recorded, file: {file}}}"
