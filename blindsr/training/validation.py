@@ -38,10 +38,11 @@ class Shown:
 def validate(
     model: AlternatingSR, batches: Sequence[Batch], autocast, restore: bool = True, natural: bool = False
 ) -> tuple[dict[str, float], list[Shown]]:
-    """Means per scale: PSNR of bicubic, of the true kernel, of the recorded one where there is one, and of every blind loop; relative kernel error of every
-    loop; mean absolute σ error on the 0–255 scale; the smallest contrast of the last restoration relative to that of
-    the true picture. And one photo of every batch to look at. Without ``restore`` only the first estimate; with
-    ``natural`` also NIQE of bicubic, of the last restoration and of the true pictures, which want 96 pixels a side."""
+    """Means per scale: PSNR of bicubic, of the true kernel, of the recorded one where there is one, and of every blind
+    loop; relative kernel error of every loop; mean absolute σ error on the 0–255 scale; the smallest contrast of the last
+    restoration relative to that of the true picture. And one photo of every batch to look at. Without ``restore`` only the
+    first estimate; with ``natural`` also NIQE of bicubic, of the last restoration and of the true pictures, which want 96
+    pixels a side."""
     model.eval()
     device = next(model.parameters()).device
     report: dict[str, float] = {}

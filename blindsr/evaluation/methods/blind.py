@@ -24,7 +24,8 @@ class Blind(Method):
     needs_model = True
 
     def fingerprint(self) -> str:
-        return "refined from the last loop, then put in place where doubted"  # earlier versions moved whatever was no Gaussian
+        # Earlier versions moved whatever was no Gaussian, and still earlier ones nothing.
+        return "refined from the last loop, then put in place where doubted"
 
     def check(self, model: AlternatingSR | None) -> None:
         if not model.blind:
