@@ -21,13 +21,15 @@ Shapes and units, everywhere inside the package:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+T = TypeVar("T")
 Grid = Literal["corner", "centre"]
 SCALES = (1, 2, 3, 4)
 
@@ -53,12 +55,11 @@ class Estimate:
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Estimate:
         """The same on ``device``."""
-        values = {name: value for name, value in vars(self).items() if value is not None}
-        return replace(self, **{name: value.to(device, non_blocking=non_blocking) for name, value in values.items()})
+        return with_tensors(self, lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Estimate:
         """The same in page-locked memory: loader processes ask for it by this name."""
-        return replace(self, **{name: value.pin_memory() for name, value in vars(self).items() if value is not None})
+        return with_tensors(self, Tensor.pin_memory)
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,13 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same on ``device``."""
-        values = {name: value for name, value in vars(self).items() if isinstance(value, (Tensor, Estimate))}
-        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in values.items()})
+        return with_tensors(self, lambda value: value.to(device, non_blocking=True))
+
+
+def with_tensors(record: T, change: Callable[[Any], Any]) -> T:
+    """``record``, an :class:`Estimate` or a :class:`Batch`, with ``change`` of its tensors, and of the estimate that it holds."""
+    held = {name: value for name, value in vars(record).items() if isinstance(value, (Tensor, Estimate))}
+    return replace(record, **{name: change(value) for name, value in held.items()})
 
 
 class Degradation:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from blindsr import images, registry
 from blindsr.atomic import write_whole
 from blindsr.commands.arguments import count
-from blindsr.degradation.classical import Classical
+from blindsr.degradation.classical import Classical, normal_by
 from blindsr.degradation.recorded import Records
 from blindsr.evaluation.methods.base import load_model, weights_fingerprint
 from blindsr.inference.boundary import pad
@@ -53,7 +53,7 @@ def record(task: tuple[str, DataConfig, int, int]) -> list[dict[str, np.ndarray]
     scale = int(config.scales[number % len(config.scales)])
     source = source_of(config)
     x, drawn = source.patch(number, side, rng)[None], source.degradation.draw(1, rng)
-    y = drawn.apply(x, scale, lambda shape: torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)))
+    y = drawn.apply(x, scale, normal_by(rng))
     rounding = images.rounding_noise(np.uint8) if bool(drawn.rounded) else 0.0
     padded = pad(y, scale, (model.basis.size,) * 2, "circular", model.restorer.multiple)
     found = model(padded.y, scale, first=model.first_estimate(y, scale), least_sigma=rounding)

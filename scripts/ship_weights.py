@@ -24,8 +24,8 @@ def main() -> None:
     training = card.get("training", {})
     training.pop("start_from", None)
     data = training.get("data", {})
-    for options, path in ((data, "folders"), (data.get("degradation", {}), "file")):  # of the machine it was trained on
-        options.pop(path, None)
+    data.pop("folders", None)  # paths of the machine it was trained on
+    data.get("degradation", {}).pop("file", None)
     checkpoints.save(arguments.shipped, trained.model, card, dtype=torch.float16)
     shipped = checkpoints.load(arguments.shipped).model.state_dict()
     worst = max(float((shipped[name] - tensor).abs().max()) for name, tensor in trained.model.state_dict().items())

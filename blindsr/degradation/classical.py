@@ -31,6 +31,11 @@ def degrade(x: Tensor, k: Tensor, scale: int) -> Tensor:
     return decimate(blur(x, k), scale)
 
 
+def normal_by(rng: np.random.Generator) -> Callable[[torch.Size], Tensor]:
+    """What draws numbers of mean 0 and variance 1 in a shape from ``rng``."""
+    return lambda shape: torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
+
+
 @dataclass(frozen=True)
 class Drawn:
     """What makes a batch: kernels ``k`` (B, 1, h, w), the standard deviation of the ``noise`` (B,) in [0, 1], and which
@@ -93,11 +98,7 @@ class Classical(Degradation):
     def batch(self, x: Tensor, scale: int, rng: np.random.Generator, around: Tensor | None = None) -> Batch:
         """Degrade ``x`` (B, C, H, W), circularly: nothing is lost at the borders. What lies ``around`` it (B, C, H', W') is
         degraded alike and becomes the ``context``."""
-
-        def normal(shape: torch.Size) -> Tensor:
-            return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
-
-        drawn = self.draw(len(x), rng)
+        drawn, normal = self.draw(len(x), rng), normal_by(rng)
         context = None if around is None else drawn.apply(around, scale, normal)
         y = drawn.apply(x, scale, normal)
         return Batch(x, y, drawn.k, drawn.sigma, scale, context=context)

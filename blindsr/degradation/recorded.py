@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blindsr.degradation.classical import Drawn
+from blindsr.degradation.classical import Drawn, normal_by
 from blindsr.interfaces import Batch, BlindSRError, Degradation, Degraded, Estimate
 from blindsr.registry import register
 
@@ -80,7 +80,7 @@ class RecordedEstimates(Degradation):
         drawn = rng.choice(of_scale, len(x))
         named = {name: torch.from_numpy(values[drawn]) for name, values in vars(self.records).items()}
         made = Drawn(named["k"][:, None], named["noise"], named["rounded"])
-        y = made.apply(x, scale, lambda shape: torch.from_numpy(rng.standard_normal(shape, dtype=np.float32)))
+        y = made.apply(x, scale, normal_by(rng))
         found = Estimate(None, named["sigma"], named["found"][:, None], named["doubt"])
         return Batch(x, y, made.k, made.sigma, scale, found=found)
 

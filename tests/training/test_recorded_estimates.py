@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "record_estimates.py"
 
 @pytest.fixture(scope="module")
 def files(photos, tmp_path_factory, toy) -> tuple[Path, Path]:
-    """A toy model of untrained weights, and two photos of records of it."""
+    """A toy model of untrained weights, and the records of a photo."""
     folder = tmp_path_factory.mktemp("records")
     Trainer(toy(photos, "tiny", "data.scales=[2]"), folder / "a").save()
     model, out = folder / "a" / "model.safetensors", folder / "records.npz"
