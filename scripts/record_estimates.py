@@ -25,9 +25,8 @@ from blindsr.atomic import write_whole
 from blindsr.commands.arguments import count
 from blindsr.degradation.classical import Classical, normal_by
 from blindsr.degradation.recorded import Records
-from blindsr.evaluation.methods.base import load_model, weights_fingerprint
-from blindsr.inference.boundary import pad
-from blindsr.inference.refinement import pays, refine
+from blindsr.evaluation.cases import case_of
+from blindsr.evaluation.methods.base import load_model, run_model, weights_fingerprint
 from blindsr.interfaces import BlindSRError, Iterate
 from blindsr.processes import usable_cores
 from blindsr.training import load_config
@@ -55,12 +54,9 @@ def record(task: tuple[str, DataConfig, int, int]) -> list[dict[str, np.ndarray]
     x, drawn = source.patch(number, side, rng)[None], source.degradation.draw(1, rng)
     y = drawn.apply(x, scale, normal_by(rng))
     rounding = images.rounding_noise(np.uint8) if bool(drawn.rounded) else 0.0
-    padded = pad(y, scale, (model.basis.size,) * 2, "circular", model.restorer.multiple)
-    found = model(padded.y, scale, first=model.first_estimate(y, scale), least_sigma=rounding)
-    loop = found.iterates[-1]
-    if loop.doubt is None:
+    answers = run_model(model, case_of(x, y, drawn.k, drawn.sigma, scale, rounding))[len(model.schedule()) - 1 :]
+    if answers[0].doubt is None:
         raise BlindSRError(f"{name} does not say how far to trust its kernels; give another model, such as tiny")
-    answers = [loop, refine(model, padded, scale, found).iterates[-1]] if pays(model) else [loop]
 
     def row(answer: Iterate) -> dict[str, np.ndarray]:
         degraded = {"k": drawn.k[0, 0], "noise": drawn.noise[0], "rounded": drawn.rounded[0]}

@@ -87,6 +87,12 @@ class Case:
         return replace(self, **moved, others=tuple(k.to(device) for k in self.others))
 
 
+def case_of(x: Tensor, y: Tensor, k: Tensor, sigma: Tensor, scale: int, rounding: float = 0.0) -> Case:
+    """A case of tensors that are at hand: ``y`` was blurred circularly by ``k``, on the corner grid."""
+    spec = CaseSpec("", "", None, None, None, scale, 255 * float(sigma), None)
+    return Case(spec, y, x, k, sigma, "corner", circular=True, rounding=rounding)
+
+
 def make_case(spec: CaseSpec, protocol: Protocol) -> Case:
     """Read the files of a case and degrade them as the protocol says.
 
