@@ -75,7 +75,8 @@ def once(restorer: USRNet, step, inputs: tuple, autocast: bool) -> float:
 
 
 @torch.inference_mode()
-def against_reference(name: str, config: USRNetConfig, runs: int, rates: dict[torch.dtype, float]) -> None:
+def against_reference(name: str, config: USRNetConfig, runs: int) -> None:
+    """Both in turn, and the machine's own matrix products between them: what they reach drifts, on a shared machine."""
     plain, ours = USRNet(config).eval(), USRNet(config).eval()
     ours.to(memory_format=torch.channels_last)
     low = machine.has_native_bf16(torch.device("cpu"))
@@ -84,24 +85,28 @@ def against_reference(name: str, config: USRNetConfig, runs: int, rates: dict[to
     share = conv_share(plain.prior, (1, SIDE, SIDE), backward=False)
     operations = conv_operations(conv_calls(plain.prior, torch.rand(1, plain.prior.in_channels, SIDE, SIDE)))
     times: tuple[list[float], list[float]] = ([], [])
+    rates: dict[torch.dtype, list[float]] = {torch.bfloat16: [], torch.float32: []}
     parts = []
     for _ in range(runs + 1):
         times[0].append(once(plain, PublishedDataStep, inputs, False))
+        for dtype, measured in rates.items():
+            measured.append(matrix_rate(dtype))
         times[1].append(once(ours, OURS, inputs, low))
         parts.append(_part(ours, inputs, low))
     reference, fast = (statistics.median(t[1:]) for t in times)
     ratio = statistics.median(a / b for a, b in zip(times[0][1:], times[1][1:]))
+    speeds = [config.n_iterations * operations / seconds for seconds in times[1]]
+    shares = []
+    for dtype, measured in rates.items():
+        share_of_rate = statistics.median(a / b for a, b in zip(speeds[1:], measured[1:]))
+        rate = statistics.median(measured[1:]) / 1e9
+        shares.append(f"{share_of_rate:.0%} of the {str(dtype).removeprefix('torch.')} matrix rate, {rate:.0f} Gop/s")
     print(
         f"{name:5}  reference {1000 * reference:7.0f} ms (convolutions alone: {share:.0%} of its prior), "
         f"ours {1000 * fast:7.0f} ms, {ratio:.1f} times faster; data steps {statistics.median(parts[1:]):.0%}; "
-        f"{share_of(config.n_iterations * operations / fast, rates)}"
+        f"{'; '.join(shares)}",
+        flush=True,
     )
-
-
-def share_of(speed: float, rates: dict[torch.dtype, float]) -> str:
-    """``speed`` beside the rates of the machine; where it multiplies bfloat16 in software, only that of float32 says much."""
-    shares = (f"{speed / rate:.0%} of the {str(dtype).removeprefix('torch.')}" for dtype, rate in rates.items())
-    return f"{' and '.join(shares)} matrix rate"
 
 
 def _part(restorer: USRNet, inputs: tuple, low: bool) -> float:
@@ -176,6 +181,7 @@ def on_cuda(name: str, model: AlternatingSR, runs: int, rate: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="pairs that are timed (5)")
+    parser.add_argument("--models", nargs="+", choices=["tiny", "full"], default=["tiny", "full"])
     parser.add_argument("--flat", type=float, nargs="+", metavar="MP", help="megapixels of results to compare")
     parser.add_argument("--tiles", type=Path, metavar="PHOTO", help="a photo to cut into tiles")
     parser.add_argument("--sides", type=int, nargs="+", default=[64, 128], help="sides of the tiles (64 128)")
@@ -195,14 +201,12 @@ def main() -> None:
             tiles(model, arguments.tiles, arguments.sides)
         return
     machine.keep_freed_memory(torch.device("cpu"))  # as when photos are restored; the reference gains from it too
-    rates = {dtype: matrix_rate(dtype) for dtype in (torch.bfloat16, torch.float32)}
-    print(
-        f"{torch.get_num_threads()} threads; matrix product {rates[torch.bfloat16] / 1e9:.0f} Gop/s in bfloat16, "
-        f"{rates[torch.float32] / 1e9:.0f} in float32; {SIDE}×{SIDE} out, ×{SCALE}"
-    )
+    print(f"{torch.get_num_threads()} threads; {SIDE}×{SIDE} out, ×{SCALE}")
     tiny = checkpoints.load("tiny").model.config.restorer
-    against_reference("tiny", tiny, arguments.runs, rates)
-    against_reference("full", USRNetConfig(), max(arguments.runs // 2, 2), rates)
+    if "tiny" in arguments.models:
+        against_reference("tiny", tiny, arguments.runs)
+    if "full" in arguments.models:
+        against_reference("full", USRNetConfig(), max(arguments.runs // 2, 2))
 
 
 if __name__ == "__main__":
