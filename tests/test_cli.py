@@ -12,12 +12,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from scipy.io import loadmat
 
 from blindsr import checkpoints, images
 from blindsr.alternating import AlternatingConfig, AlternatingSR
-from blindsr.cli import main
+from blindsr.cli import COMMANDS, main
 from blindsr.commands import arguments
 from blindsr.inference import sizes, sources
 from blindsr.interfaces import BlindSRError
@@ -119,7 +119,7 @@ def test_the_parser_has_the_limits_of_the_facade() -> None:
     assert arguments.SMALLEST_TILE == sizes.SMALLEST_TILE
 
 
-@pytest.mark.parametrize("command", [[], ["restore"], ["estimate"], ["basis"], ["train"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help_teaches(command: list[str], capsys) -> None:
     code, out, err = run(capsys, *command, "--help")
     assert (code, err) == (0, [])
@@ -183,10 +183,17 @@ def test_an_input_is_never_replaced(fake, photo, tmp_path, capsys) -> None:
 
 def test_options_reach_the_model_in_its_units(fake, photo, tmp_path, capsys) -> None:
     options = ("--sigma", "2.55", "--kernel", "gaussian:1.6", "--scale", 3, "--grid", "corner", "--boundary", "taper")
-    assert run(capsys, "restore", photo, "--out", tmp_path / "out", "--tile", 64, *options)[0] == 0
+    more = ("--tile", 64, "--no-refine")
+    assert run(capsys, "restore", photo, "--out", tmp_path / "out", *options, *more)[0] == 0
     (call,) = fake.calls
     assert (call.sigma, call.kernel, call.scale) == (pytest.approx(0.01), "gaussian:1.6", 3)
-    assert (call.grid, call.boundary, call.tile) == ("corner", "taper", 64)
+    assert (call.grid, call.boundary, call.tile, call.refine) == ("corner", "taper", 64, False)
+
+
+def test_advice_is_printed_below_the_result(fake, photo, tmp_path, capsys) -> None:
+    fake.advice = lambda: "the kernel is hardly found"
+    out = run(capsys, "restore", photo, "--out", tmp_path / "out")[1]
+    assert "photo_x4.png: done\n  the kernel is hardly found\n" in out
 
 
 def test_a_bad_kernel_is_said_once(fake, photo, tmp_path, capsys) -> None:
@@ -318,18 +325,35 @@ def test_estimate_for_real_and_back(small_model, photo, tmp_path, capsys) -> Non
     assert run(capsys, "restore", photo, *options)[0] == 0
 
 
-def test_the_sample_photos(small_model, tmp_path, capsys) -> None:
-    """What scripts/run.sh does, with the shipped model where there is one."""
+def test_an_estimate_is_as_asked(small_model, photo, tmp_path, capsys) -> None:
+    options = ("--scale", 2, "--grid", "corner", "--no-refine", "--model", small_model, "--out", tmp_path)
+    assert run(capsys, "estimate", photo, *options)[0] == 0
+    record = json.loads((tmp_path / "photo_estimate.json").read_text())
+    assert (record["grid"], record["settings"]["kernel_shift"]) == ("corner", 0) and "refined" not in record["settings"]
+
+
+@pytest.mark.parametrize("form", ["png", "tif"])
+def test_alpha_profile_and_exif_come_along(form: str, small_model, pixels, tmp_path, capsys) -> None:
+    exif, icc = Image.Exif(), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif[0x010F] = "Maker"
+    images.write(tmp_path / "photo.png", images.Photo(pixels, pixels[..., 0].copy(), icc, exif.tobytes()))
+    options = ("--scale", 2, "--model", small_model, "--compare", "--format", form, "--out", tmp_path / "out")
+    assert run(capsys, "restore", tmp_path / "photo.png", *options)[0] == 0
+    made = images.read(tmp_path / "out" / f"photo_x2.{form}")
+    assert made.icc == icc and b"Maker" in made.exif and made.alpha.shape == (48, 60)
+
+
+def test_the_sample_photos(tmp_path, capsys) -> None:
+    """What scripts/run.sh does."""
     samples = images.find([ROOT / "docs" / "samples"])
-    model = "tiny" if "tiny" in checkpoints.shipped_names() else small_model
-    options = ("--compare", "--model", model, "--out", tmp_path)
-    code, told, err = run(capsys, "restore", ROOT / "docs" / "samples", *options)
+    code, told, err = run(capsys, "restore", ROOT / "docs" / "samples", "--compare", "--out", tmp_path)
     assert (code, err) == (0, []) and f"{len(samples)} photos restored" in told
     for sample in samples:
         small = images.read(sample).pixels
         large = images.read(tmp_path / f"{sample.stem}_x4.png").pixels
         assert large.shape == (4 * small.shape[0], 4 * small.shape[1], 3)
-        assert json.loads((tmp_path / f"{sample.stem}_x4.json").read_text())["input"] == str(sample)
+        record = json.loads((tmp_path / f"{sample.stem}_x4.json").read_text())
+        assert (record["input"], record["model"]) == (str(sample), "tiny-real")
         assert (tmp_path / f"{sample.stem}_x4_compare.png").exists()
 
 

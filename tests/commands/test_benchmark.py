@@ -118,6 +118,23 @@ def test_everything_is_written_and_nothing_done_twice(data, toy, tmp_path, capsy
     assert len(read_lines(out / "cells.jsonl")) == len(cells) + 12
 
 
+def test_cells_are_made_anew_with_all_that_they_depend_on(data, toy, tmp_path, capsys):
+    out, plain = tmp_path / "out", {"settings": [{"scale": 2, "kernels": ["k.npy"]}], "pictures": 0}
+
+    def made(*method: str, **changes) -> int:
+        """How many there are after another run."""
+        common = (toy(**(plain | changes)), "--data", data, "--out", out, "--limit", 1, "--jobs", 1)
+        assert run(capsys, *common, "--method", *method)[0] == 0
+        return len(read_lines(out / "cells.jsonl"))
+
+    np.save(data / "k.npy", gaussian(9, 1.4))
+    assert made("bicubic") == made("bicubic", description="Other words") == 1
+    assert made("bicubic", "--precision", "bf16") == 2 and made("bicubic", blur="uint8") == 3
+    assert [made(f"{{name: total_variation, iterations: {n}}}") for n in (1, 2)] == [4, 5]
+    np.save(data / "k.npy", gaussian(9, 2.0))
+    assert made("bicubic") == 6
+
+
 def test_cut_off_between_a_loop_and_the_answer(data, toy, tmp_path, capsys, small_model):
     """A photo is done when its answer is there; the rows of its loops stand there once then."""
     out = tmp_path / "out"

@@ -77,6 +77,15 @@ def test_other_content_or_settings_are_not_taken_for_done(restore, photos, pixel
     assert code == 0 and "5 photos were restored already" in said
 
 
+def test_every_setting_that_moves_a_pixel_counts(restore) -> None:
+    restore()
+    others = [("--grid", "corner"), ("--boundary", "taper"), ("--tile", 32), ("--precision", "bf16"), ("--no-refine",)]
+    for other in (*others, ("--compare",), ("--per-tile",), ("--kernel", "gaussian:1.0")):
+        code, said, errors = restore(*other)
+        assert code == 2 and "already" not in said and "p0_x2.png exists: add --overwrite" in errors[0], other
+    assert "5 photos were restored already" in restore("--device", "cpu")[1]
+
+
 def test_a_run_killed_between_two_files_goes_on(restore, tmp_path) -> None:
     """The picture is there and the record is not: what only a kill can leave."""
     out = tmp_path / "out"

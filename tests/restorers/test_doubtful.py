@@ -88,9 +88,13 @@ def test_a_compiled_prior_takes_changed_weights(restorer):
     """Those of every batch anew."""
     doubts = torch.tensor([0.0, 0.9, 0.3, 0.9]), torch.tensor([0.07, 0.2, 0.0, 0.5]), torch.full((4,), 0.6)
     expected = [restore(restorer, each).detach() for each in doubts]
-    compile_prior(restorer)
+    said: list[str] = []
+    compile_prior(restorer, said.append)
+    if said:
+        pytest.skip(said[0])  # no compiler here
     for each, right in zip(doubts, expected):
         made = restore(restorer, each)
         torch.testing.assert_close(made.detach(), right, atol=1e-5, rtol=0)
     made.square().sum().backward()
     assert restorer.prior_changes.up["head_weight"].grad.any()
+    assert not said  # or it would have gone on as it is

@@ -1,12 +1,12 @@
-"""The term of the loss that counts decibels."""
+"""The loss, beside sums by hand."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from blindsr.interfaces import Batch, Iterate
-from blindsr.training.losses import image_loss
+from blindsr.interfaces import Batch, Iterate, Restoration
+from blindsr.training.losses import CUT, image_loss, restoration_loss
 from blindsr.training.settings import LossConfig
 
 
@@ -37,6 +37,34 @@ def test_what_is_nearly_right_counts_as_much_and_nothing_beyond():
     gain = (iterate.x.grad * (iterate.x - batch.x)).sum((1, 2, 3)).detach()
     assert gain[1] / gain[0] == pytest.approx(0.99, abs=0.01)
     assert gain[2].abs() < 1e-3 and iterate.x.grad.isfinite().all()
+
+
+def test_the_whole_loss():
+    x, true = torch.zeros(1, 3, 30, 30), torch.zeros(1, 1, 3, 3)
+    true[..., 1, 1] = 0.5
+
+    def loop(image: float, error: float, sigma: float, doubt: float) -> Iterate:
+        kernel = true.clone()
+        kernel[..., 0, 0] = 0.5 * error
+        return Iterate(x + image, kernel.requires_grad_(), torch.zeros(1, 2), torch.tensor([sigma]), torch.tensor([doubt]))
+
+    weights = LossConfig(image=1, kernel=2, sigma=3, doubt=4, earlier=0.5, earlier_image=0.25)
+    loops = loop(0.2, 0.6, 0.3, 0.1), loop(0.1, 0.2, 0.15, 0.5)
+    loss = restoration_loss(Restoration(loops), Batch(x, x, true, torch.tensor([0.1]), 1), weights)
+    earlier = 0.25 * 0.2 + 0.5 * (2 * 0.6 + 3 * 0.2 + 4 * 0.5)
+    assert loss.item() == pytest.approx(earlier + 0.1 + 2 * 0.2 + 3 * 0.05 + 4 * 0.3)
+    loss.backward()  # what the doubt is compared with is a number: it does not draw the kernel towards it
+    assert loops[1].kernel.grad[0, 0, 0, 0].item() == pytest.approx(2 / 0.5)
+
+
+@pytest.mark.parametrize(("rows", "counts"), [(CUT, False), (CUT + 1, True)])
+def test_the_border_of_what_was_cut_out_does_not_count(rows, counts):
+    """Where the true kernel is known the blur was circular, and it does."""
+    sharp, k = torch.zeros(1, 3, 40, 40), torch.ones(1, 1, 1, 1)
+    spoilt = sharp.clone()
+    spoilt[..., :rows, :] = 1
+    assert (image_loss(Iterate(spoilt, k, None, None), Batch(sharp, sharp, None, None, 1), LossConfig()) > 0) == counts
+    assert image_loss(Iterate(spoilt, k, None, None), Batch(sharp, sharp, k, None, 1), LossConfig()) > 0
 
 
 def test_pictures_count_by_either_term():

@@ -91,7 +91,8 @@ def test_a_lack_of_memory_is_no_fault_of_the_compiler(monkeypatch):
 
 
 def test_what_is_wrong_with_the_prior_itself_is_told(photos, tmp_path, toy, monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda function: function)
+    monkeypatch.setattr(torch, "compile", lambda function: lambda x: function(x))
+    monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", lambda: "c++")
     trainer = Trainer(toy(photos, "usrnet_tiny", "compile=true"), tmp_path)
     with pytest.raises(RuntimeError, match="channels"):
         trainer.model.restorer.prior(torch.rand(1, 7, 16, 16))

@@ -42,6 +42,21 @@ def test_every_shipped_configuration_trains(name, photos, tmp_path, toy):
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_what_is_saved_is_the_moving_average(photos, tmp_path, toy):
+    trainer = Trainer(toy(photos, "estimator", "ema=0.15"), tmp_path)
+    expected = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters()}
+    for step in range(1, 4):
+        trainer.train_step()
+        for name, weight in trainer.model.named_parameters():
+            expected[name].lerp_(weight.detach(), 1 - min(0.15, (1 + step) / (10 + step)))
+    trainer.save()
+    saved, ours = checkpoints.load(tmp_path / "model.safetensors").model, dict(trainer.model.named_parameters())
+    for name, weight in saved.named_parameters():
+        torch.testing.assert_close(weight.detach(), expected[name])
+    assert any(not torch.equal(weight, ours[name]) for name, weight in saved.named_parameters())
+    assert all(torch.equal(a, b) for a, b in zip(saved.buffers(), trainer.model.buffers()))
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_resuming_equals_never_stopping(photos, tmp_path, precision, toy):
     config = toy(photos, "tiny", "schedule.iterations=4", f"precision={precision}")
