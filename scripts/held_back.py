@@ -32,7 +32,7 @@ from blindsr.interfaces import BlindSRError
 from blindsr.kernels.distance import kernel_distance
 from blindsr.processes import usable_cores
 from blindsr.training import load_config
-from blindsr.training.data import split
+from blindsr.training.data import middle, split
 from blindsr.training.photos import Photos
 from blindsr.training.settings import DataConfig
 from blindsr.workers import spread
@@ -71,14 +71,10 @@ def families(config: DataConfig) -> list:
 
 def make(config: DataConfig, task: Task) -> Case | None:
     """The case of a task; None where the photo is too small for it or cannot be read."""
-    photos, side = held_back(config), task.side
-    size = photos.size(task.photo)
-    if size is None or min(size) < side:
+    hr = middle(held_back(config), task.photo, task.side)
+    if hr is None:
         return None
-    pixels = photos.patch(task.photo, (size[0] - side) // 2, (size[1] - side) // 2, side)
-    if pixels is None:
-        return None
-    x = torch.from_numpy(np.ascontiguousarray(images.to_float(pixels).transpose(2, 0, 1)))[None]
+    x = torch.from_numpy(np.ascontiguousarray(hr))[None]
     rng = np.random.default_rng((task.photo, task.family, task.draw))
     k = torch.from_numpy(registry.build(families(config)[task.family]).sample(1, rng).astype(np.float32))[:, None]
     drawn = Drawn(k, torch.full((1,), task.sigma / 255), torch.tensor([task.rounded]))

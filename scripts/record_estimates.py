@@ -54,8 +54,9 @@ def record(task: tuple[str, DataConfig, int, int]) -> list[dict[str, np.ndarray]
     x, drawn = source.patch(number, side, rng)[None], source.degradation.draw(1, rng)
     y = drawn.apply(x, scale, normal_by(rng))
     rounding = images.rounding_noise(np.uint8) if bool(drawn.rounded) else 0.0
-    answers = run_model(model, case_of(x, y, drawn.k, drawn.sigma, scale, rounding))[len(model.schedule()) - 1 :]
-    if answers[0].doubt is None:
+    iterates = run_model(model, case_of(x, y, drawn.k, drawn.sigma, scale, rounding))
+    last_loop = iterates[len(model.schedule()) - 1]
+    if last_loop.doubt is None:
         raise BlindSRError(f"{name} does not say how far to trust its kernels; give another model, such as tiny")
 
     def row(answer: Iterate) -> dict[str, np.ndarray]:
@@ -64,7 +65,7 @@ def record(task: tuple[str, DataConfig, int, int]) -> list[dict[str, np.ndarray]
         named = {"number": number, "scale": scale} | degraded | told
         return {name: np.asarray(value) for name, value in named.items()}
 
-    return [row(answer) for answer in answers]
+    return [row(last_loop)] + ([row(iterates[-1])] if iterates[-1] is not last_loop else [])
 
 
 def origin_of(model: str, config: DataConfig, side: int) -> int:

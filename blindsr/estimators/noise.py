@@ -84,7 +84,8 @@ def is_white(y: Tensor, seen: Tensor) -> Tensor:
     the luma (B,), as a level of white noise: a bool (B,). Texture is taken for noise by either alone, hardly
     by estimators and wavelets both. Of a picture that is too small to tell, it may.
     """
-    if (y.shape[-2] // BLOCK) * (y.shape[-1] // BLOCK) < MANY:
+    height, width = y.shape[-2:]
+    if min(height, width) < BLOCK + 3 or (height // BLOCK) * (width // BLOCK) < MANY:  # the details have 3 pixels less
         return torch.ones_like(seen, dtype=torch.bool)
     chroma = chroma_noise(y)
     seen, least = seen.to(chroma), MORE * chroma

@@ -127,7 +127,7 @@ def kernels_of(setting: Setting, data: Path) -> list[Kernel]:
 
     Raises BlindSRError for files and words that give none, and for two of one name.
     """
-    told = parse_kernel(str(data / setting.told), setting.scale) if setting.told else None
+    told = parse_kernel(_named([setting.told], data)[0][1], setting.scale) if setting.told else None
     found = [(name, parse_kernel(text, setting.scale)) for name, text in _named(setting.kernels, data)]
     if row := setting.gaussians:
         widths = np.linspace(*row.widths, row.count)

@@ -34,7 +34,7 @@ def score(case: Case, result: Result, protocol: Protocol) -> dict[str, float]:
     ``kernel_correlation``, both at the best shift by whole pixels, and ``kernel_risk``, what the model itself thinks of
     it (:attr:`blindsr.inference.result.Restored.risk`); of σ ``sigma_error_255``, absolute.
     Those of pyiqa are of RGB inside the border.
-    Raises BlindSRError, which names the case, for a result of another size than the truth, and where too little is left of
+    Raises BlindSRError, which names the case, for a result of another size than the photo enlarged, and where too little is left of
     it for a metric.
     """
     if not torch.isfinite(result.x).all():
@@ -43,9 +43,10 @@ def score(case: Case, result: Result, protocol: Protocol) -> dict[str, float]:
     if protocol.round_result:
         x = (255 * x).round() / 255
     border = protocol.border_pixels(case.scale)
-    if case.x is not None and x.shape != case.x.shape:
-        sizes = " and ".join(f"{t.shape[-1]}×{t.shape[-2]}" for t in (x, case.x))
-        raise BlindSRError(f"{case.spec.name}: result and truth differ in size ({sizes}); they must be of one")
+    height, width = (case.scale * n for n in case.y.shape[-2:])
+    if x.shape[-2:] != (height, width):
+        sizes = f"{x.shape[-1]}×{x.shape[-2]} instead of {width}×{height}"
+        raise BlindSRError(f"{case.spec.name}: the result has {sizes} pixels; give one of ×{case.scale}")
     if min(x.shape[-2:]) <= 2 * border:
         raise BlindSRError(f"{case.spec.name}: nothing is left inside a border of {border}; use larger photos")
     try:

@@ -79,7 +79,8 @@ def check_sizes(config: TrainConfig, model: AlternatingSR, source: Source) -> No
     sizes = [part.kernel_size for part in source.degradation.parts()]
     if not restorer.uses_kernel:
         return
-    if None in sizes and (not model.finds_kernel or set(config.train) == {"initial"}):
+    through_pictures = set(config.train) != {"initial"} and model.config.detach not in ("estimate", "both")
+    if None in sizes and (not model.finds_kernel or not ("restorer" in config.train or through_pictures)):
         raise BlindSRError(f"training {config.train[0]} alone needs true kernels; leave the shuffled degradation out")
     basis = model.basis
     for size in filter(None, sizes):

@@ -119,6 +119,8 @@ class Trainer:
         loss, x = self.engine(batch, self.step)
         terms = self.adversary.terms(x, batch.x, self.step) if self.adversary else {}
         total = loss + sum(terms.values())
+        if not total.requires_grad and not self.config.graphs:
+            raise BlindSRError("this batch teaches nothing that learns; name more in train, or less in rest")
         if not self.config.graphs:  # whose replay has gone back already
             total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.config.optimizer.clip or math.inf)

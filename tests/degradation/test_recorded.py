@@ -72,11 +72,17 @@ def test_files_are_for_others(recorded: Degradation) -> None:
         recorded(np.zeros((24, 24, 3), np.float32), 2, np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no records", "pickle", "others"])
+@pytest.mark.parametrize("content", [None, b"", b"no records", "pickle", "others", "damaged"])
 def test_files_without_records(tmp_path: Path, content: bytes | str | None) -> None:
     path = tmp_path / "records.npz"
     if content == "pickle":
         np.savez(path, **{name: np.array([{}], object) for name in vars(records())})
+    elif content == "damaged":
+        with path.open("wb") as file:
+            records().save(file)
+        whole = bytearray(path.read_bytes())
+        whole[len(whole) // 3 : len(whole) // 3 + 200] = bytes(200)
+        path.write_bytes(whole)
     elif content == "others":
         np.savez(path, k=np.zeros(3))
     elif content is not None:

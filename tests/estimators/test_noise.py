@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from blindsr.estimators.noise import DB2_HIGH, estimate_noise, wavelet_noise
+from blindsr.estimators.noise import BLOCK, DB2_HIGH, estimate_noise, is_white, wavelet_noise
 
 SIZE = 128
 
@@ -82,6 +82,13 @@ def test_each_picture_of_a_batch_by_itself() -> None:
 def test_tiny_pictures_give_a_number(size: tuple[int, int]) -> None:
     sigma = estimate_noise(torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0)))
     assert sigma.shape == (2,) and torch.isfinite(sigma).all()
+
+
+@pytest.mark.parametrize("thin", [8, 9, 10, 11])
+def test_thin_photos_are_too_small_to_tell_white_noise(thin: int) -> None:
+    """They have blocks enough, but not all of them are left in the details."""
+    for y in (torch.rand(1, 3, thin, 200 * BLOCK), torch.rand(1, 3, 200 * BLOCK, thin)):
+        assert is_white(y, torch.full((1,), 0.3)).shape == (1,)
 
 
 def test_autocast_makes_no_difference():

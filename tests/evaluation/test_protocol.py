@@ -13,8 +13,9 @@ from blindsr import config, registry
 from blindsr.config import ConfigError
 from blindsr.evaluation.formula import degrade
 from blindsr.evaluation.listing import kernels_of
-from blindsr.evaluation.protocol import Protocol, load_protocol
+from blindsr.evaluation.protocol import Protocol, Setting, load_protocol
 from blindsr.interfaces import BlindSRError
+from blindsr.kernels.files import parse_kernel
 from blindsr.kernels.gaussian import gaussian
 from blindsr.ops.filtering import blur
 from blindsr.ops.resize import decimate
@@ -86,6 +87,13 @@ def test_dan_setting1s_folded_kernel_explains_the_photo(photo, scale):
         assert np.square(y - made.lr)[inner].mean() < 10 ** (-90 / 10)
         rounded = degrade(photo, kernel.array, scale, 0, protocol).lr
         np.testing.assert_allclose(255 * rounded, np.rint(255 * rounded), atol=1e-4)
+
+
+def test_what_is_told_is_named_as_kernels_are(tmp_path):
+    np.save(tmp_path / "k.npy", gaussian(9, 0.8))
+    for told, array in (("gaussian:1.6", parse_kernel("gaussian:1.6", 2)), ("k.npy", gaussian(9, 0.8))):
+        (kernel,) = kernels_of(Setting(2, (0.0,), ("gaussian:1.0",), told=told), tmp_path)
+        np.testing.assert_allclose(kernel.told, array, atol=1e-7)
 
 
 def test_sixteen_bits_count_by_their_own_range(photo):

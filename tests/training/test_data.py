@@ -38,6 +38,8 @@ def test_shuffled_samples_are_mixed_in(photos, tmp_path, toy):
     assert not any("unknown kernel" in name for name in report)
     with pytest.raises(BlindSRError, match="needs true kernels"):
         Trainer(toy(photos, "usrnet_tiny", MIXED, *sizes), tmp_path / "b")
+    with pytest.raises(BlindSRError, match="training estimator alone needs true kernels"):
+        Trainer(toy(photos, "tiny", MIXED, *sizes, "train=[estimator]"), tmp_path / "c")
 
 
 def test_samples_depend_on_seed_and_step_alone(photos, tmp_path, toy):

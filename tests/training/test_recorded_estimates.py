@@ -1,5 +1,6 @@
 """The restorer learns from recorded estimates, and the records are made by the script."""
 
+import importlib
 import subprocess
 import sys
 from dataclasses import replace
@@ -49,6 +50,24 @@ def test_records_of_photos(files, photos, tmp_path):
     assert (records.doubt > 0).all() and not np.array_equal(records.found[0], records.found[1])
     said = recorded(photos, model, out, 3, "data.degradation.rounded=1")
     assert said.endswith("holds records of another model or configuration; choose another file")
+
+
+def test_rounds_of_refining_before_the_answer_are_not_recorded(files, photos, toy, monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    script, config = importlib.import_module(SCRIPT.stem), toy(photos, "tiny", "data.scales=[2]").data
+    answers = []
+
+    def run_model(model, case):
+        *loops, answer = script_run_model(model, case)
+        between = [replace(answer, kernel=torch.full_like(answer.kernel, i)) for i in (2, 3)]
+        answers.append((loops[-1], answer))
+        return [*loops, *between, answer]
+
+    script_run_model = script.run_model
+    monkeypatch.setattr(script, "run_model", run_model)
+    rows = script.record((str(files[0]), config, 96, 0))
+    for row, right in zip(rows, answers[0], strict=True):
+        np.testing.assert_array_equal(row["found"], right.kernel[0, 0])
 
 
 def test_they_teach_the_changes(files, photos, tmp_path, toy):

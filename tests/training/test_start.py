@@ -110,6 +110,14 @@ def test_weights_that_rest(photos, tmp_path, toy):
         Trainer(toy(photos, "usrnet_tiny", "rest=[restorer]"), tmp_path / "c")
 
 
+def test_a_batch_that_teaches_nothing_is_told(photos, tmp_path, toy):
+    """What is learned without doubt rests, and doubt is all that there is, or the other way round."""
+    rests = "rest=[restorer.prior_changes, restorer.hyper_changes]"
+    trainer = Trainer(toy(photos, "tiny", "model.restorer.doubt_rank=2", "train=[restorer]", "true_kernel=0", rests), tmp_path)
+    with pytest.raises(BlindSRError, match="teaches nothing that learns; name more in train, or less in rest"):
+        trainer.train_step()
+
+
 def test_hyper_parameters_on_another_scale(photos, tmp_path, toy):
     """Their weights would fit, and mean something else."""
     Trainer(toy(photos, "usrnet_tiny", "model.restorer.logarithmic=false"), tmp_path / "a").save()
