@@ -217,7 +217,10 @@ def test_the_last_picture_of_a_small_photo_is_its_answer(boundary, monkeypatch):
 
     monkeypatch.setattr(Passage, "estimate", forgetful)
     calls.clear()
-    assert np.array_equal(model.restore(photo, 2, boundary=boundary).image, quick) and len(calls) == fewer + 1
+    again = model.restore(photo, 2, boundary=boundary).image
+    assert len(calls) == fewer + 1
+    off = np.abs(again.astype(int) - quick)  # tensors laid out otherwise add up in another order on some processors
+    assert off.max() <= 1 and off.mean() < 0.001
 
 
 def test_where_nobody_says(sharp):
