@@ -19,25 +19,24 @@ from statistics import fmean
 import numpy as np
 import torch
 from errors import run
+from pieces import add_options, check_side, degraded
 from tqdm import tqdm
 
-from blindsr import images, registry
+from blindsr import registry
 from blindsr.commands.arguments import count
-from blindsr.degradation.classical import Classical, Drawn, normal_by
-from blindsr.evaluation.cases import Case, case_of
+from blindsr.degradation.classical import Classical, Drawn
+from blindsr.evaluation.cases import Case
 from blindsr.evaluation.methods.base import load_model, run_model
 from blindsr.evaluation.metrics import psnr
 from blindsr.inference.white import first_estimate
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.distance import kernel_distance
-from blindsr.processes import usable_cores
 from blindsr.training import load_config
 from blindsr.training.data import middle, split
 from blindsr.training.photos import Photos
 from blindsr.training.settings import DataConfig
 from blindsr.workers import spread
 
-EVERY_SCALE = 12  # divides by them all
 WAYS = {"told": ("told",), "first": ("first error",), "blind": ("blind", "error")}
 """What can be measured, and the columns that it fills."""
 
@@ -69,23 +68,22 @@ def families(config: DataConfig) -> list:
     return list(getattr(kernels, "components", [kernels]))
 
 
-def make(config: DataConfig, task: Task) -> Case | None:
+def make(task: Task) -> Case | None:
     """The case of a task; None where the photo is too small for it or cannot be read."""
-    hr = middle(held_back(config), task.photo, task.side)
+    hr = middle(held_back(task.config), task.photo, task.side)
     if hr is None:
         return None
     x = torch.from_numpy(np.ascontiguousarray(hr))[None]
     rng = np.random.default_rng((task.photo, task.family, task.draw))
-    k = torch.from_numpy(registry.build(families(config)[task.family]).sample(1, rng).astype(np.float32))[:, None]
+    k = torch.from_numpy(registry.build(families(task.config)[task.family]).sample(1, rng).astype(np.float32))[:, None]
     drawn = Drawn(k, torch.full((1,), task.sigma / 255), torch.tensor([task.rounded]))
-    y = drawn.apply(x, task.scale, normal_by(rng))
-    return case_of(x, y, k, drawn.sigma, task.scale, images.rounding_noise(np.uint8) if task.rounded else 0.0)
+    return degraded(x, drawn, task.scale, rng)
 
 
 @torch.inference_mode()
 def measure(task: Task) -> dict[str, float]:
     """The figures of one model on one case, by column."""
-    case, model = make(task.config, task), load_model(task.model, "cpu")
+    case, model = make(task), load_model(task.model, "cpu")
     if case is None:
         return {}
     figures = {}
@@ -115,17 +113,13 @@ def main() -> None:
     parser.add_argument("--sigma", type=float, default=0.0, help="noise, of 255 (default: 0)")
     parser.add_argument("--rounded", action="store_true", help="to 8 bits")
     parser.add_argument("--draws", type=count, default=2, help="kernels of a family for a photo (default: 2)")
-    parser.add_argument("--side", type=count, default=240, help="of a piece, in pixels (default: 240)")
-    cores = usable_cores()
-    parser.add_argument("--jobs", type=count, default=cores, help=f"processes (default: {cores}, one for every core)")
-    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="change one option")
+    add_options(parser, side=240)
     arguments = parser.parse_args()
     config = load_config(arguments.config, arguments.overrides).data
     photos = held_back(config)  # what is wrong with them is said here
     if not isinstance(registry.build(config.degradation), Classical):
         raise BlindSRError(f"{arguments.config}: only kernels of the classical degradation can be compared; take tiny")
-    if arguments.side % EVERY_SCALE:
-        raise BlindSRError(f"--side {arguments.side}: every scale must divide it; give a multiple of {EVERY_SCALE}")
+    check_side(arguments.side)
     for name in arguments.models:
         load_model(name, "cpu")
     kinds = families(config)

@@ -18,23 +18,21 @@ from pathlib import Path
 import numpy as np
 import torch
 from errors import run
+from pieces import add_options, check_side, degraded
 from tqdm import tqdm
 
-from blindsr import images, registry
+from blindsr import registry
 from blindsr.atomic import write_whole
 from blindsr.commands.arguments import count
-from blindsr.degradation.classical import Classical, normal_by
+from blindsr.degradation.classical import Classical
 from blindsr.degradation.recorded import Records
-from blindsr.evaluation.cases import case_of
 from blindsr.evaluation.methods.base import load_model, run_model, weights_fingerprint
 from blindsr.interfaces import BlindSRError, Iterate
-from blindsr.processes import usable_cores
 from blindsr.training import load_config
 from blindsr.training.data import BatchSource, split
 from blindsr.training.settings import DataConfig
 from blindsr.workers import spread
 
-EVERY_SCALE = 12  # divides by them all
 SAVED_EVERY = 20
 
 
@@ -52,9 +50,7 @@ def record(task: tuple[str, DataConfig, int, int]) -> list[dict[str, np.ndarray]
     scale = int(config.scales[number % len(config.scales)])
     source = source_of(config)
     x, drawn = source.patch(number, side, rng)[None], source.degradation.draw(1, rng)
-    y = drawn.apply(x, scale, normal_by(rng))
-    rounding = images.rounding_noise(np.uint8) if bool(drawn.rounded) else 0.0
-    iterates = run_model(model, case_of(x, y, drawn.k, drawn.sigma, scale, rounding))
+    iterates = run_model(model, degraded(x, drawn, scale, rng))
     last_loop = iterates[len(model.schedule()) - 1]
     if last_loop.doubt is None:
         raise BlindSRError(f"{name} does not say how far to trust its kernels; give another model, such as tiny")
@@ -92,10 +88,7 @@ def main() -> None:
     parser.add_argument("config", help="a training configuration with the classical degradation, tiny for one")
     parser.add_argument("out", type=Path, help="the file of records, .npz")
     parser.add_argument("--records", type=count, default=600, help="pieces of photos to restore (default: 600)")
-    parser.add_argument("--side", type=count, default=288, help="of a piece, in pixels (default: 288)")
-    cores = usable_cores()
-    parser.add_argument("--jobs", type=count, default=cores, help=f"processes (default: {cores}, one for every core)")
-    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="change one option")
+    add_options(parser, side=288)
     arguments = parser.parse_args()
     config = load_config(arguments.config, arguments.overrides).data
     model = load_model(arguments.model, "cpu")
@@ -103,8 +96,7 @@ def main() -> None:
         raise BlindSRError(f"{arguments.model} finds no kernels; give a blind model, such as tiny")
     if not isinstance(source_of(config).degradation, Classical):  # what is wrong with the photos is said here, too
         raise BlindSRError(f"{arguments.config}: only the classical degradation can be recorded; take tiny")
-    if arguments.side % EVERY_SCALE:
-        raise BlindSRError(f"--side {arguments.side}: every scale must divide it; give a multiple of {EVERY_SCALE}")
+    check_side(arguments.side)
     origin = origin_of(arguments.model, config, arguments.side)
     rows = rows_of(Records.load(arguments.out)) if arguments.out.exists() else []
     if any(row["origin"] != origin for row in rows):

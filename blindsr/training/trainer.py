@@ -119,9 +119,9 @@ class Trainer:
         loss, x = self.engine(batch, self.step)
         terms = self.adversary.terms(x, batch.x, self.step) if self.adversary else {}
         total = loss + sum(terms.values())
-        if not total.requires_grad and not self.config.graphs:
-            raise BlindSRError("this batch teaches nothing that learns; name more in train, or less in rest")
         if not self.config.graphs:  # whose replay has gone back already
+            if not total.requires_grad:
+                raise BlindSRError("this batch teaches nothing that learns; name more in train, or less in rest")
             total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.weights, self.config.optimizer.clip or math.inf)
         # Gradients are those of all processes, the losses are each one's own: they must decide alike.

@@ -111,7 +111,7 @@ def test_weights_that_rest(photos, tmp_path, toy):
 
 
 def test_a_batch_that_teaches_nothing_is_told(photos, tmp_path, toy):
-    """What is learned without doubt rests, and doubt is all that there is, or the other way round."""
+    """What changes with the doubt rests, and estimated kernels teach nothing else."""
     rests = "rest=[restorer.prior_changes, restorer.hyper_changes]"
     trainer = Trainer(toy(photos, "tiny", "model.restorer.doubt_rank=2", "train=[restorer]", "true_kernel=0", rests), tmp_path)
     with pytest.raises(BlindSRError, match="teaches nothing that learns; name more in train, or less in rest"):

@@ -1,0 +1,35 @@
+"""What scripts that restore pieces of training photos share: their options, and a degraded piece as a case."""
+
+import argparse
+
+import numpy as np
+from torch import Tensor
+
+from blindsr import images
+from blindsr.commands.arguments import count
+from blindsr.degradation.classical import Drawn, normal_by
+from blindsr.evaluation.cases import Case, case_of
+from blindsr.interfaces import BlindSRError
+from blindsr.processes import usable_cores
+
+EVERY_SCALE = 12  # divides by them all
+
+
+def add_options(parser: argparse.ArgumentParser, side: int) -> None:
+    """The last of them: ``side`` is that of a piece where nobody says."""
+    parser.add_argument("--side", type=count, default=side, help=f"of a piece, in pixels (default: {side})")
+    cores = usable_cores()
+    parser.add_argument("--jobs", type=count, default=cores, help=f"processes (default: {cores}, one for every core)")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="change one option")
+
+
+def check_side(side: int) -> None:
+    """Raise BlindSRError for one that not every scale divides."""
+    if side % EVERY_SCALE:
+        raise BlindSRError(f"--side {side}: every scale must divide it; give a multiple of {EVERY_SCALE}")
+
+
+def degraded(x: Tensor, drawn: Drawn, scale: int, rng: np.random.Generator) -> Case:
+    """The piece ``x`` (1, 3, H, W) under what was ``drawn`` for it, its noise from ``rng``."""
+    y = drawn.apply(x, scale, normal_by(rng))
+    return case_of(x, y, drawn.k, drawn.sigma, scale, images.rounding_noise(np.uint8) if bool(drawn.rounded) else 0.0)
