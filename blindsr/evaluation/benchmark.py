@@ -12,11 +12,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+import numpy as np
 
 from blindsr import __version__, registry
 from blindsr.alternating import AlternatingSR
@@ -25,7 +25,6 @@ from blindsr.evaluation.cases import CaseSpec, case_name
 from blindsr.evaluation.listing import list_specs
 from blindsr.evaluation.methods.base import Method, load_model, weights_fingerprint
 from blindsr.evaluation.order import Order
-from blindsr.evaluation.protocol import OWN
 from blindsr.evaluation.scores import check_metrics
 from blindsr.evaluation.worker import Task, file_name, run_tasks
 from blindsr.interfaces import SCALES, BlindSRError
@@ -47,13 +46,12 @@ BESIDE = (
 TAKEN = {"lr", "truth", "true", "kernel_true"}  # names in pictures/
 
 
-def says_gray(path: Path) -> bool:
-    """Whether a file holds a gray picture, by its header."""
-    try:
-        with Image.open(path) as image:
-            return image.mode[0] in "1LIF"
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return False  # what it holds is told when it is read
+def _digest_of_file(path: Path | None) -> str:
+    return "" if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _digest_of_taps(taps: np.ndarray | None) -> str:
+    return "" if taps is None else hashlib.sha256(taps.tobytes()).hexdigest()
 
 
 class Benchmark:
@@ -97,55 +95,20 @@ class Benchmark:
     @cached_property
     def fingerprints(self) -> dict[tuple[str, str], str]:
         """(name of the case, label of the method) -> sixteen digits of all that the cell depends on."""
-        order = self.order
         rules = {k: v for k, v in registry.as_mapping(self.protocol).items() if k not in BESIDE}
-        if not self.protocol.centre_kernels:
-            del rules["centre_kernels"]  # there are cells from before this option
-        if self.protocol.given or self.protocol.boundary != "wrap":
-            # Earlier versions padded by reflection alone, took some of what they made up for evidence, left more of the photo
-            # out of it than need be, or told the surroundings all of the noise.
-            rules["surroundings"] = "fitting, no evidence, even, a sixth of the noise, without the mean"
-        if set(self.protocol.metrics) - set(OWN) and self.protocol.border:
-            rules["pyiqa"] = "inside the border"  # earlier versions gave pyiqa the whole picture
         methods = {}
         for method in self.methods:
-            weights = weights_fingerprint(order.model) if method.needs_model else ""
-            parts = [method.options(), method.fingerprint(), weights, order.precision]
-            if method.needs_model and (self.protocol.rounds or self.protocol.given):
-                parts.append("rounding told")  # earlier versions told models no more than the protocol's σ
-            if method.needs_model and self.protocol.given:
-                # Earlier versions took all noise of colour photos for white, and later that of a JPEG which was saved as PNG.
-                parts.append("whitened, by history")
-            finds = method.needs_model and not (method.needs_kernel or method.needs_others)
-            if finds:
-                parts.append("within range")  # earlier versions left Gaussians as wide as they were found
-                if self.protocol.boundary != "wrap" or self.protocol.given:
-                    parts.append("margins of each side")  # earlier versions had one for all, the largest
-                if self.protocol.grid == "centre":
-                    parts.append("resized")  # earlier versions left the filter of the resize out of them
-            methods[method.label] = method, finds, parts
-        digests: dict[Path | None, str] = {None: ""}
-        grays: dict[Path | None, bool] = {}
+            weights = weights_fingerprint(self.order.model) if method.needs_model else ""
+            methods[method] = [method.version, method.options(), method.fingerprint(), weights, self.order.precision]
+        of_file = cache(_digest_of_file)
         found = {}
         for spec in self.specs:
-            for path in (spec.hr, spec.lr, spec.kernel_file):
-                if path not in digests:
-                    digests[path] = hashlib.sha256(path.read_bytes()).hexdigest()
-            files = [digests[path] for path in (spec.hr, spec.lr, spec.kernel_file)]
-            kernels = [] if spec.kernel is None else [spec.kernel.array, spec.kernel.told]
-            blurs = [None if k is None else hashlib.sha256(k.tobytes()).hexdigest() for k in kernels]
-            others = [hashlib.sha256(k.array.tobytes()).hexdigest() for k in spec.others]
-            photo = spec.lr or spec.hr
-            if photo not in grays:
-                grays[photo] = says_gray(photo)
-            for label, (method, finds, parts) in methods.items():
-                extra = list(others) if method.needs_others else []
-                if finds and spec.scale == 1 and (spec.sigma_255 or self.protocol.given):
-                    extra.append("first")  # earlier versions asked restorations in noise for Gaussians at ×1 too
-                if grays[photo] and method.needs_model:
-                    extra.append("white")  # earlier versions took the noise of gray photos for white noise
-                text = json.dumps([rules, spec.name, spec.set_name, files, blurs, extra, parts], sort_keys=True)
-                found[spec.name, label] = hashlib.sha256(text.encode()).hexdigest()[:16]
+            made = [rules, spec.name, spec.set_name, *map(of_file, (spec.hr, spec.lr, spec.kernel_file))]
+            made += [] if spec.kernel is None else [_digest_of_taps(spec.kernel.array), _digest_of_taps(spec.kernel.told)]
+            others = [_digest_of_taps(other.array) for other in spec.others]
+            for method, parts in methods.items():
+                text = json.dumps([made, others if method.needs_others else [], parts], sort_keys=True)
+                found[spec.name, method.label] = hashlib.sha256(text.encode()).hexdigest()[:16]
         return found
 
     def tasks(self) -> list[Task]:

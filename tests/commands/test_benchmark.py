@@ -118,7 +118,7 @@ def test_everything_is_written_and_nothing_done_twice(data, toy, tmp_path, capsy
     assert len(read_lines(out / "cells.jsonl")) == len(cells) + 12
 
 
-def test_cells_are_made_anew_with_all_that_they_depend_on(data, toy, tmp_path, capsys):
+def test_cells_are_made_anew_with_all_that_they_depend_on(data, toy, tmp_path, capsys, monkeypatch):
     out, plain = tmp_path / "out", {"settings": [{"scale": 2, "kernels": ["k.npy"]}], "pictures": 0}
 
     def made(*method: str, **changes) -> int:
@@ -133,6 +133,8 @@ def test_cells_are_made_anew_with_all_that_they_depend_on(data, toy, tmp_path, c
     assert [made(f"{{name: total_variation, iterations: {n}}}") for n in (1, 2)] == [4, 5]
     np.save(data / "k.npy", gaussian(9, 2.0))
     assert made("bicubic") == 6
+    monkeypatch.setattr(Bicubic, "version", 2)
+    assert made("bicubic") == 7
 
 
 def test_cut_off_between_a_loop_and_the_answer(data, toy, tmp_path, capsys, small_model):

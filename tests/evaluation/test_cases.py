@@ -12,7 +12,6 @@ import scipy.ndimage
 from PIL import Image
 
 from blindsr import images
-from blindsr.evaluation.benchmark import says_gray
 from blindsr.evaluation.cases import CaseSpec, Kernel, make_case
 from blindsr.evaluation.protocol import load_protocol
 from blindsr.kernels.gaussian import gaussian
@@ -70,17 +69,3 @@ def test_rounding_of_photos_made_here(tmp_path, name, least):
     assert 255 * case.rounding == pytest.approx(least, rel=0.01) and float(case.sigma) == 0
     levels = 255 * case.y.double()
     assert bool(((levels - levels.round()).abs() < 1e-4).all()) == (least > 0)
-
-
-def test_gray_files_by_their_header(tmp_path):
-    rng = np.random.default_rng(0)
-    for name, shape, dtype, gray in (
-        ("l.png", (9, 9, 1), np.uint8, True),
-        ("l16.png", (9, 9, 1), np.uint16, True),
-        ("rgb.jpg", (9, 9, 3), np.uint8, False),
-        ("rgb16.png", (9, 9, 3), np.uint16, False),
-    ):
-        images.write(tmp_path / name, images.Photo(rng.integers(0, 255, shape).astype(dtype)))
-        assert says_gray(tmp_path / name) == gray
-    (tmp_path / "none.png").write_bytes(b"nothing")
-    assert not says_gray(tmp_path / "none.png")

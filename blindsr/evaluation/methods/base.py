@@ -22,6 +22,9 @@ from blindsr.inference.white import first_estimate, is_gray, noise_of
 from blindsr.interfaces import BlindSRError, Iterate, Restoration
 from blindsr.ops.fourier import grid_shift
 
+# The version of methods that run a model: raise it when :func:`run_model`, or what it calls, gives other pictures.
+RUNS = 1
+
 
 @dataclass(frozen=True)
 class Result:
@@ -45,6 +48,9 @@ class Method:
     """Whether it runs the model of the benchmark."""
     needs_others = False
     """Whether it works with the other kernels of the protocol, of which there must be some."""
+    version = 1
+    """Raise it when the same case comes out otherwise than before, so that finished cells are done anew. That of methods
+    which run a model is :data:`RUNS`."""
 
     def __init__(self, config: Any):
         self.config = config

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from blindsr.alternating import AlternatingSR
 from blindsr.evaluation.cases import Case
-from blindsr.evaluation.methods.base import Method, Result, run_model
+from blindsr.evaluation.methods.base import RUNS, Method, Result, run_model
 from blindsr.interfaces import BlindSRError, Iterate
 from blindsr.registry import register
 
@@ -22,10 +22,7 @@ class Blind(Method):
     one too where the kernel is refined after it."""
 
     needs_model = True
-
-    def fingerprint(self) -> str:
-        # Earlier versions moved whatever was no Gaussian, and still earlier ones nothing.
-        return "refined from the last loop, then put in place where doubted"
+    version = RUNS
 
     def check(self, model: AlternatingSR | None) -> None:
         if not model.blind:

@@ -48,7 +48,7 @@ class Folder(Method):
         self._files()
 
     def fingerprint(self) -> str:
-        return files_fingerprint(list(self._files().values())) + ", one scale"  # earlier versions took IMAGE for any
+        return files_fingerprint(list(self._files().values()))
 
     def restore(self, case: Case, model: AlternatingSR | None) -> list[Result]:
         names, files = (case.spec.name, *case.spec.aliases), self._files()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from blindsr.alternating import AlternatingSR
 from blindsr.evaluation.cases import Case
-from blindsr.evaluation.methods.base import Method, Result, run_model
+from blindsr.evaluation.methods.base import RUNS, Method, Result, run_model
 from blindsr.interfaces import BlindSRError
 from blindsr.registry import register
 
@@ -14,6 +14,7 @@ from blindsr.registry import register
 class _Told(Method):
     needs_kernel = True
     needs_model = True
+    version = RUNS
 
     def check(self, model: AlternatingSR | None) -> None:
         if not model.restorer.uses_kernel:

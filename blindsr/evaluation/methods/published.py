@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from blindsr.alternating import AlternatingSR
 from blindsr.evaluation.cases import Case
-from blindsr.evaluation.methods.base import Method, Result, check_path, load_model, run_model, weights_fingerprint
+from blindsr.evaluation.methods.base import RUNS, Method, Result, check_path, load_model, run_model, weights_fingerprint
 from blindsr.registry import register
 
 
@@ -20,6 +20,8 @@ class PublishedConfig:
 @register("method", "published", PublishedConfig)
 class Published(Method):
     """A model that uses no kernel is told none."""
+
+    version = RUNS
 
     @property
     def label(self) -> str:
