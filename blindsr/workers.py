@@ -93,13 +93,13 @@ def _signals_blocked() -> Iterator[None]:
 
 
 @contextmanager
-def interrupts_held() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM are noted in the list that this gives, and break nothing off until a second one comes. In other
-    threads than the main one, which signals do not reach, nothing changes."""
+def interrupts_held(second_breaks_off: bool = True) -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM are noted in the list that this gives, and break nothing off until a second one comes, or not even
+    then. In other threads than the main one, which signals do not reach, nothing changes."""
     came: list[int] = []
 
     def note(number: int, frame: Any) -> None:
-        if came:
+        if came and second_breaks_off:
             raise KeyboardInterrupt
         came.append(number)
 

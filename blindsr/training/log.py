@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from blindsr.atomic import read_lines, whole_file
 from blindsr.interfaces import BlindSRError
+
+
+def tell(line: str) -> None:
+    """To standard error, above the progress bar."""
+    tqdm.write(line, sys.stderr)
+
+
+def silence(line: str) -> None:
+    """What processes do that do not lead."""
 
 
 class Log:

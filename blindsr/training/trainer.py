@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import signal
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -24,7 +22,7 @@ from blindsr.training.adversary import Adversary
 from blindsr.training.data import BatchSource, killed_loaders_told, split, stream, validation_batches
 from blindsr.training.distributed import Processes
 from blindsr.training.examine import Examiner
-from blindsr.training.log import Log, Meter
+from blindsr.training.log import Log, Meter, silence, tell
 from blindsr.training.objective import Objective, check_sizes
 from blindsr.training.recorded import Recorded, check_recordable
 from blindsr.training.resident import ResidentSource
@@ -32,15 +30,7 @@ from blindsr.training.settings import PARTS, TrainConfig
 from blindsr.training.start import let_rest, start_from
 from blindsr.training.state import clear, keep, load_state, save_state
 from blindsr.training.watch import Watch, comparable
-
-
-def tell(line: str) -> None:
-    """To standard error, above the progress bar."""
-    tqdm.write(line, sys.stderr)
-
-
-def silence(line: str) -> None:
-    """What processes do that do not lead."""
+from blindsr.workers import interrupts_held
 
 
 class Trainer:
@@ -156,14 +146,13 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end of the schedule. SIGINT and SIGTERM save, say so and raise KeyboardInterrupt."""
-        signals: list[int] = []
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        handlers = {s: signal.signal(s, lambda number, _: signals.append(number)) for s in numbers}
         shape = "{desc} {percentage:5.1f}%|{bar}| {elapsed}<{remaining} {postfix}"
         quiet = None if self.processes.leads else True
-        bar = tqdm(total=100, desc=self.out.name, bar_format=shape, disable=quiet)
-        stop = False
-        try:
+        # On Ctrl-C torchrun sends a second signal after the terminal's.
+        with (
+            interrupts_held(second_breaks_off=False) as signals,
+            tqdm(total=100, desc=self.out.name, bar_format=shape, disable=quiet) as bar,
+        ):
             if self.saved < 0:
                 if self.processes.leads:  # what an earlier run fell back to is not ours
                     (self.out / "calm.pt").unlink(missing_ok=True)
@@ -175,10 +164,6 @@ class Trainer:
             if not stop:
                 self._validate()
             self.save()
-        finally:
-            bar.close()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
         if stop:
             self.report(f"stopped; the same command goes on from step {self.saved}, saved in {self.out}")
             raise KeyboardInterrupt
