@@ -170,6 +170,9 @@ def restore(benchmark, jobs: int) -> None:
                 tqdm.write(f"blindsr: {note}", file=sys.stderr)
 
         benchmark.run(jobs, told)
+    if benchmark.rank == 0 and benchmark.world > 1:
+        print("waiting for the cells of the other processes", file=sys.stderr)
+        benchmark.wait_for_others()
 
 
 def report(benchmark) -> None:

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -113,13 +114,12 @@ class Benchmark:
 
     def tasks(self) -> list[Task]:
         """The share of this process in what is not finished."""
+        return self._tasks(self.specs[self.rank :: self.world])
+
+    def _tasks(self, specs: Sequence[CaseSpec]) -> list[Task]:
         finished, pictured = self._finished()
-        tasks = []
-        for spec in self.specs[self.rank :: self.world]:
-            done = pictured if spec.pictured else finished
-            left = self._left(spec, done)
-            tasks += [Task(spec, left)] if left else []
-        return tasks
+        tasks = (Task(spec, self._left(spec, pictured if spec.pictured else finished)) for spec in specs)
+        return [task for task in tasks if task.methods]
 
     def _left(self, spec: CaseSpec, done: set[tuple[str, str]]) -> tuple[tuple[Any, str], ...]:
         """Methods, as configurations with their fingerprints, of which a case has no line in ``done``."""
@@ -198,16 +198,11 @@ class Benchmark:
             for line in lines:
                 append_line(self.order.out / name, json.dumps(line, ensure_ascii=False))
             told(task, lines)
-        if self.world > 1:
-            self._wait_for_all()
 
-    def _wait_for_all(self) -> None:
-        """Until every process of torchrun is here, so that the first one finds all cells."""
-        from torch import distributed
-
-        distributed.init_process_group("gloo", timeout=timedelta(days=7))
-        distributed.barrier()
-        distributed.destroy_process_group()
+    def wait_for_others(self) -> None:
+        """Until the cells of every process are in the folder. (Where one of them fails, torchrun ends all.)"""
+        while self._tasks(self.specs):
+            time.sleep(2)
 
     # -- what is remembered ------------------------------------------------------------------------------------
 

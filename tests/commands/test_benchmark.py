@@ -24,7 +24,7 @@ from blindsr import checkpoints, registry
 from blindsr.alternating import AlternatingConfig, AlternatingSR
 from blindsr.atomic import read_lines
 from blindsr.cli import main
-from blindsr.evaluation import worker
+from blindsr.evaluation import benchmark, worker
 from blindsr.evaluation.methods.base import Result, load_model, weights_fingerprint
 from blindsr.evaluation.methods.bicubic import Bicubic
 from blindsr.evaluation.protocol import load_protocol
@@ -374,16 +374,19 @@ def test_processes_make_no_difference(data, toy, tmp_path, capsys, small_model):
 
 
 def test_ranks_share_the_cases(data, toy, tmp_path, capsys, monkeypatch):
-    """Each writes a file of its own, and reading takes all of them."""
-    from blindsr.evaluation.benchmark import Benchmark
-
-    monkeypatch.setattr(Benchmark, "_wait_for_all", lambda self: None)
+    """Each writes a file of its own, reading takes all of them, and the first waits for the others."""
     monkeypatch.setenv("WORLD_SIZE", "2")
-    common = (toy(), "--data", data, "--out", tmp_path / "out", "--method", "bicubic", "--jobs", 1)
-    for rank in ("1", "0"):
+    common = ("benchmark", str(toy()), "--data", str(data), "--out", str(tmp_path / "out"), "--method", "bicubic", "--jobs", "1")
+    ran = []
+
+    def share(rank: str) -> None:
         monkeypatch.setenv("RANK", rank)
-        code, said, _ = run(capsys, *common)
-        assert code == 0 and ("table" in said) == (rank == "0")
+        ran.append((rank, main(list(common))))
+
+    monkeypatch.setattr(benchmark, "time", SimpleNamespace(sleep=lambda _: share("1")))
+    share("0")
+    assert ran == [("1", 0), ("0", 0)]
+    assert "3 photos" in capsys.readouterr().out
     shares = [read_lines(tmp_path / "out" / f"cells.{rank}.jsonl") for rank in (0, 1)]
     assert [len(share) for share in shares] == [9, 9]
     assert "3 photos" in (tmp_path / "out" / "table.md").read_text()
