@@ -40,7 +40,7 @@ examples:
                                                  training pairs that look like real photos
   blindsr basis gaussian_21                      fit a PCA basis of blur kernels
   blindsr pack photos/                           keep photos so that training reads patches quickly
-  blindsr train usrnet_tiny                    train a model
+  blindsr train usrnet_tiny                      train a model
   blindsr benchmark usrnet_table1 --data data    a table of the field, with its protocol
 
 'blindsr COMMAND --help' explains each command. Noise levels are on the 0-255 scale."""

@@ -83,7 +83,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--fresh",
         action="store_true",
-        help="forget the cells of this command first: after a change of a method's code, which nothing else tells",
+        help="forget the cells of this command first, while you try changes of a method (a lasting one raises its version);"
+        " not under torchrun",
     )
     parser.add_argument("--describe", action="store_true", help="print the protocol, and do nothing")
     machine = parser.add_argument_group("machine")

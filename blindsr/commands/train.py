@@ -12,8 +12,16 @@ Train a model as a configuration says. Checkpoints, log and loss curves go to th
 started again, goes on from the last checkpoint."""
 
 EXAMPLES = """\
+shipped configurations (docs/training.md says what each does):
+  usrnet_tiny, usrnet_full      the restorer, told the kernel
+  estimator                     the first estimate alone
+  tiny, tiny_recorded           restorer and correction together, then from recorded estimates
+  joint, joint_motion           all three together, with smaller kernels
+  joint_real                    for photos from cameras
+  usrgan, bsrnet, bsrgan        adversarial stages, and the published layouts
+
 examples:
-  blindsr train usrnet_tiny
+  blindsr train usrnet_tiny --set 'data.folders=[photos]'
   blindsr train configs/train/usrnet_tiny.yaml --set seed=2 --set data.batch=8 --out runs/second
   blindsr train joint --check
   torchrun --nproc-per-node=2 -m blindsr train usrnet_tiny"""
