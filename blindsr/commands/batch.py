@@ -8,8 +8,9 @@ import os
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,15 @@ class Batch:
     def tell_failures(self) -> None:
         for line in self.failures:
             print(f"blindsr: {line}", file=sys.stderr)
+
+    @contextmanager
+    def failures_told(self) -> Iterator[None]:
+        """Where an error ends the work within, the photos that failed before it are named all the same."""
+        try:
+            yield
+        except Exception:
+            self.tell_failures()
+            raise
 
     def finish(self, out: Path) -> int:
         """Print the summary and answer the exit code."""

@@ -96,17 +96,17 @@ def _pairs(arguments: argparse.Namespace, degradation, batch) -> int:
             sources[source.stem] = source
     settings = PairSettings(arguments.scale, arguments.patch or 0, arguments.seed, digest(degradation))
     writer = PairWriter(degradation, settings, arguments.draws, out, arguments.record, arguments.max_pixels)
-    tasks = writer.missing(list(sources.values()), read_lines(out / MANIFEST))
-    total, made = len(sources) * arguments.draws, 0
-    ready = total - sum(len(task.draws) for task in tasks)
-    failed = set()
-    with tqdm(total=total, initial=ready, unit="pair", disable=None, file=sys.stderr, dynamic_ncols=True) as bar:
-        for task, pairs, error in writer.run(tasks, min(arguments.jobs or usable_cores(), max(1, len(tasks)))):
-            if error is not None and task.source not in failed:
-                failed.add(task.source)
-                batch.fail(task.source, error)
-            made += pairs
-            bar.update(len(task.draws))
+    total, made, failed = len(sources) * arguments.draws, 0, set()
+    with batch.failures_told():
+        tasks = writer.missing(list(sources.values()), read_lines(out / MANIFEST))
+        ready = total - sum(len(task.draws) for task in tasks)
+        with tqdm(total=total, initial=ready, unit="pair", disable=None, file=sys.stderr, dynamic_ncols=True) as bar:
+            for task, pairs, error in writer.run(tasks, min(arguments.jobs or usable_cores(), max(1, len(tasks)))):
+                if error is not None and task.source not in failed:
+                    failed.add(task.source)
+                    batch.fail(task.source, error)
+                made += pairs
+                bar.update(len(task.draws))
     batch.done = len(sources) - len(failed)
     pairs = "1 pair" if made == 1 else f"{made} pairs"
     print(f"{pairs} made" + (f", {ready} were there already" if ready else ""))

@@ -46,14 +46,13 @@ def run(arguments: argparse.Namespace) -> int:
     sources = batch.find(arguments.inputs)
     missing = packer.missing(sources)
     begun, before = len(sources) - len(missing), len(batch.failures)
-    with tqdm(
-        missing, initial=begun, total=len(sources), unit="photo", disable=None, file=sys.stderr, dynamic_ncols=True
-    ) as bar:
-        try:
-            added = packer.add(bar, batch.fail, arguments.max_pixels)
-        except Exception:
-            batch.tell_failures()
-            raise
+    with (
+        batch.failures_told(),
+        tqdm(
+            missing, initial=begun, total=len(sources), unit="photo", disable=None, file=sys.stderr, dynamic_ncols=True
+        ) as bar,
+    ):
+        added = packer.add(bar, batch.fail, arguments.max_pixels)
     batch.done = len(sources) - (len(batch.failures) - before)
     ready = batch.done - added
     photos = "1 photo" if added == 1 else f"{added} photos"

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 
 from blindsr import images, registry
-from blindsr.atomic import append_line
+from blindsr.atomic import append_line, read_lines
 from blindsr.degradation.shuffled import Shuffled, ShuffledConfig
 from blindsr.interfaces import BlindSRError
 from blindsr.workers import spread
 
 MANIFEST = "manifest.jsonl"
+BEGUN = ".begun.jsonl"
 CHUNK = 16  # draws of one photo that a process takes at a time
 
 
@@ -67,7 +68,8 @@ class Task:
 
 class PairWriter:
     """Writes pairs to ``out``/lr and ``out``/hr, and a line for each, in the order in which they get done, to
-    ``out``/manifest.jsonl; with ``record`` the line holds what was drawn."""
+    ``out``/manifest.jsonl; with ``record`` the line holds what was drawn. Before them ``out``/.begun.jsonl names those to come:
+    whatever else lies in the place of a pair is the user's."""
 
     def __init__(
         self, config: ShuffledConfig, settings: PairSettings, draws: int, out: Path, record: bool, max_pixels: int
@@ -85,10 +87,10 @@ class PairWriter:
     def missing(self, sources: Sequence[Path], done: Sequence[Mapping[str, Any]]) -> list[Task]:
         """The work that ``done``, the lines of a manifest, leaves. A pair counts as done when both of its files are
         there, and its record, where that is wanted. Raises BlindSRError where the manifest tells of other settings: its
-        pairs would be mixed with these; where there is none, and a file in the place of a pair; and where a photo lies
+        pairs would be mixed with these; where nothing tells of a file in the place of a pair; and where a photo lies
         among the pairs: one of them might take its place."""
         known = {line["lr"]: line for line in done if "lr" in line}  # a folder of restored photos has others
-        foreign = not (self.out / MANIFEST).exists() or bool(done and not known)
+        ours = known.keys() | {name for line in read_lines(self.out / BEGUN) for name in line.get("begun", ())}
         mixed = f"{self.out}: holds pairs of other photos or settings ({{}}); choose another --out"
         settings = asdict(self.settings)
         for name, line in known.items():
@@ -109,11 +111,10 @@ class PairWriter:
                 found = known.get(wanted["lr"])
                 if found and not same(found, wanted, holds(source)):
                     raise BlindSRError(mixed.format(wanted["lr"]))
-                if foreign and (taken := [part for part in ("lr", "hr") if (self.out / wanted[part]).exists()]):
-                    file = self.out / wanted[taken[0]]
-                    raise BlindSRError(f"{file}: exists, and no {MANIFEST} of pairs tells of it; choose another --out")
-                told = found and ("record" in found or not self.record)
-                if not (told and all((self.out / found[part]).exists() for part in ("lr", "hr"))):
+                there = [file for part in ("lr", "hr") if (file := self.out / wanted[part]).exists()]
+                if there and wanted["lr"] not in ours:
+                    raise BlindSRError(f"{there[0]}: exists, and no {MANIFEST} of pairs tells of it; choose another --out")
+                if len(there) < 2 or not found or (self.record and "record" not in found):
                     left.append(draw)
             tasks += [Task(source, tuple(left[i : i + CHUNK])) for i in range(0, len(left), CHUNK)]
         return tasks
@@ -134,8 +135,10 @@ class PairWriter:
     def run(self, tasks: Sequence[Task], processes: int) -> Iterator[tuple[Task, int, Exception | None]]:
         """Do the tasks, here or by so many processes, and write the manifest; yields each task as it ends, with the
         number of its pairs and, where it failed, the reason."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / MANIFEST).touch()
+        if not tasks:
+            return
+        begun = [self.line(task.source, draw)["lr"] for task in tasks for draw in task.draws]
+        append_line(self.out / BEGUN, json.dumps({"begun": begun}, ensure_ascii=False))
         for task, lines, error in self._results(tasks, processes):
             for line in lines:
                 append_line(self.out / MANIFEST, json.dumps(line, ensure_ascii=False))

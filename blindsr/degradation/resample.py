@@ -68,8 +68,11 @@ class Halve(_Resampling):
 
     def apply(self, pair: Pair, drawn: Drawn) -> Pair:
         height, width = pair.lr.shape[:2]
-        if drawn["method"] != "matlab":
-            return replace(pair, lr=resize(pair.lr, (height // 2, width // 2), drawn["method"]))
+        method = drawn["method"]
+        if method == "matlab" and (height % 2 or width % 2):  # which would stand for one more row or column than there is
+            method = "area"
+        if method != "matlab":
+            return replace(pair, lr=resize(pair.lr, (max(1, height // 2), max(1, width // 2)), method))
         # MATLAB's imresize by a half (:func:`blindsr.ops.resize.bicubic_shrink`), as one filter of eight taps for all pixels.
         taps = keys_cubic((np.arange(8) - 3.5) / 2).astype(np.float32)
         taps /= taps.sum()

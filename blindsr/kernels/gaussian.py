@@ -59,9 +59,9 @@ class GaussianKernelsConfig:
     * ``variance``: the same of the squared widths;
     * ``axes``: both widths, independently, in ``width`` (the smaller is raised to ``ratio`` times the larger).
 
-    The rotation is uniform. USRNet was trained (Zhang et al., CVPR 2020, and its published training code)
-    with covariance eigenvalues l1 uniform in 0.1…10.1 and l2 uniform in 0.1…l1, which is ``size: 25, law: variance,
-    width: [0.3162, 3.1780], ratio: 0, isotropic: 0``.
+    The rotation is uniform. The published training code of SRMD (Zhang et al., CVPR 2018; KAIR) draws covariance eigenvalues
+    l1 uniform in 0.1…10.1 and l2 uniform in 0.1…l1, which is ``law: variance, width: [0.3162, 3.1780], ratio: 0,
+    isotropic: 0``. That of USRNet draws two independent variances uniform in 0.6…12, which no law here does.
     """
 
     size: int = 25

@@ -14,6 +14,19 @@ BEST = 70  # dB: whatever lies closer to the truth counts as right
 CUT = 12  # high-resolution pixels: the radius of the largest kernel of the shipped models
 
 
+def uncounted(batch: Batch, uses_kernel: bool) -> int:
+    """High-resolution pixels at each border that do not count. What was cut from a larger degraded picture is not circular, as
+    the data step of a restorer that ``uses_kernel`` takes it to be."""
+    return CUT if batch.k is None and uses_kernel else 0
+
+
+def inside(x: Tensor, batch: Batch, uses_kernel: bool) -> tuple[Tensor, Tensor]:
+    """Restored pictures ``x`` (B, 3, s·H, s·W) and the sharp ones, without the border that does not count."""
+    n = uncounted(batch, uses_kernel)
+    rows, cols = (slice(n, side - n) for side in x.shape[-2:])
+    return x[..., rows, cols], batch.x[..., rows, cols]
+
+
 def estimate_loss(estimate: Estimate | Iterate, batch: Batch, config: LossConfig) -> Tensor:
     """Relative kernel error, absolute error of σ and of the doubt, weighted. Relative, because a narrow
     kernel has hundreds of times the energy of a wide one and would otherwise be all that is learned."""
@@ -25,12 +38,8 @@ def estimate_loss(estimate: Estimate | Iterate, batch: Batch, config: LossConfig
 
 
 def image_loss(iterate: Iterate, batch: Batch, config: LossConfig) -> Tensor:
-    """L1 between the restored and the sharp pictures, and what the PSNR of each falls short of :data:`BEST`, weighted. What
-    was cut from a larger degraded picture is not circular, as the data step takes it to be; there the border does not
-    count."""
-    x, sharp = iterate.x, batch.x
-    if batch.k is None and iterate.kernel is not None:
-        x, sharp = (t[..., CUT:-CUT, CUT:-CUT] for t in (x, sharp))
+    """L1 between the restored and the sharp pictures, and what the PSNR of each falls short of :data:`BEST`, weighted."""
+    x, sharp = inside(iterate.x, batch, iterate.kernel is not None)
     loss = config.image * F.l1_loss(x, sharp)
     if config.psnr:
         error = (x - sharp).square().mean((1, 2, 3))

@@ -62,6 +62,12 @@ def golden_draw(step: int) -> float:
     return (step * 0.6180339887498949) % 1.0
 
 
+def uncounted_border(model: AlternatingSR, source: Source) -> int:
+    """The most that :func:`~blindsr.training.losses.uncounted` says of a batch."""
+    unknown = any(part.kernel_size is None for part in source.degradation.parts())
+    return CUT if unknown and model.restorer.uses_kernel else 0
+
+
 def check_sizes(config: TrainConfig, model: AlternatingSR, source: Source) -> None:
     """Kernels, basis, patches and scales must fit each other; better said now than in the first step."""
     restorer, data = model.restorer, config.data
@@ -70,7 +76,7 @@ def check_sizes(config: TrainConfig, model: AlternatingSR, source: Source) -> No
         raise BlindSRError(
             f"the restorer has no scale {strange[0]}; set data.scales to some of {list(restorer.scales)}"
         )
-    shown, border = data.validation_side, max(data.scales) ** 2  # which validation leaves out
+    shown, border = data.validation_side, max(*(s**2 for s in data.scales), uncounted_border(model, source))
     if set(config.train) != {"initial"} and shown <= 2 * border:
         raise BlindSRError(f"nothing is left to judge of {shown} pixels inside a border of {border}; raise data.validation_patch")
     recorded = any(part.tells_estimates for part in source.degradation.parts())

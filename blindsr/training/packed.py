@@ -166,8 +166,8 @@ class Packer:
                 raise BlindSRError(f"{self.folder}: another process has added to it; run the same command again")
             for left in self.folder.glob(".*.h5.*.part"):  # by a pack that was killed
                 left.unlink(missing_ok=True)
-            for first in photos:
-                added += self._write_shard(chain([first], photos))
+            while n := self._write_shard(photos):
+                added += n
             self._shards = shards_of(self.folder)
         return added
 
@@ -188,7 +188,7 @@ class Packer:
             yield Entry(source.name, *pixels.shape[:2], stamp, digest), pixels
 
     def _write_shard(self, photos: Iterator[tuple[Entry, np.ndarray]]) -> int:
-        """A new shard with photos until it is full or there are no more; how many they are."""
+        """A new shard with photos until it is full or there are no more; how many they are. No photos, no shard."""
         entries, room = [], SHARD_BYTES
         # Made in memory: where the disk is full, HDF5 does not tell of all that it failed to write, and crashes.
         with library().File("shard", "w", driver="core", backing_store=False, block_size=16 * 1024**2) as file:
@@ -200,6 +200,8 @@ class Packer:
                 room -= pixels.nbytes
                 if room <= 0:
                     break
+            if not entries:
+                return 0
             index = json.dumps([asdict(entry) for entry in entries]).encode()
             file.create_dataset("index", data=np.frombuffer(index, np.uint8))
             file.attrs.update({"format": FORMAT, "version": VERSION})

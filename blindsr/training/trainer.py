@@ -23,7 +23,8 @@ from blindsr.training.data import BatchSource, killed_loaders_told, split, strea
 from blindsr.training.distributed import Processes
 from blindsr.training.examine import Examiner
 from blindsr.training.log import Log, Meter, silence, tell
-from blindsr.training.objective import Objective, check_sizes
+from blindsr.training.losses import inside
+from blindsr.training.objective import Objective, check_sizes, uncounted_border
 from blindsr.training.recorded import Recorded, check_recordable
 from blindsr.training.resident import ResidentSource
 from blindsr.training.settings import PARTS, TrainConfig
@@ -75,7 +76,8 @@ class Trainer:
         self.adversary: Adversary | None = None
         if config.adversarial:
             self.adversary = Adversary(config.adversarial, config.precision, o.clip, self.processes)
-            self.adversary.check_size(min(config.data.side(s) for s in config.data.scales))
+            smallest = min(config.data.side(s) for s in config.data.scales)
+            self.adversary.check_size(smallest - 2 * uncounted_border(self.model, self.source))
         if config.graphs:
             check_recordable(self.model, self.processes, self.adversary is not None)
         self.step, self.elapsed, self.skipped, self.validated, self.saved = 0, 0.0, 0, 0, -1
@@ -107,7 +109,8 @@ class Trainer:
         batch = (self.source.batch(self.step) if batch is None else batch).to(self.processes.device)
         self.optimizer.zero_grad(set_to_none=True)
         loss, x = self.engine(batch, self.step)
-        terms = self.adversary.terms(x, batch.x, self.step) if self.adversary else {}
+        judged = inside(x, batch, self.model.restorer.uses_kernel) if self.adversary else None
+        terms = self.adversary.terms(*judged, self.step) if judged else {}
         total = loss + sum(terms.values())
         if not self.config.graphs:  # whose replay has gone back already
             if not total.requires_grad:
@@ -123,8 +126,8 @@ class Trainer:
         else:
             self.optimizer.step()
             self._update_average()
-            if self.adversary:
-                told |= self.adversary.learn(x.detach(), batch.x, factor)
+            if judged:
+                told |= self.adversary.learn(judged[0].detach(), judged[1], factor)
         self.step += 1
         self.watch.note(told["loss"], not broken)
         return told

@@ -18,6 +18,7 @@ from blindsr.interfaces import Batch, BlindSRError, Estimate, Iterate
 from blindsr.kernels.distance import kernel_distance
 from blindsr.ops.fourier import grid_shift
 from blindsr.ops.resize import bicubic_enlarge
+from blindsr.training.losses import uncounted
 from blindsr.training.watch import contrast
 
 
@@ -87,7 +88,7 @@ def _judge(
     x: Tensor | None = None
 
     def quality(x: Tensor) -> Tensor:
-        return psnr(x.float().clamp(0, 1), batch.x, s**2)
+        return psnr(x.float().clamp(0, 1), batch.x, max(s**2, uncounted(batch, model.restorer.uses_kernel)))
 
     def judge(i: int, estimate: Estimate | Iterate) -> None:
         if batch.k is None or estimate.kernel is None:

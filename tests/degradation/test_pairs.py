@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from blindsr import cli
-from blindsr.atomic import read_lines
+from blindsr.atomic import append_line, read_lines
+from blindsr.degradation.pairs import BEGUN
 from blindsr.degradation.shuffled import replay
 from blindsr.images import from_float, read, to_float
 
@@ -170,6 +171,43 @@ def test_pictures_that_no_manifest_tells_of_stay(photos, tmp_path, capsys, resto
     err = capsys.readouterr().err
     assert "1_0002.png: exists, and no manifest.jsonl of pairs tells of it" in err and err.count("\n") == 1
     assert contents(tmp_path / "data") == {"hr/1_0002.png": b"somebody's"}
+
+
+def test_a_manifest_speaks_for_what_it_names_alone(photos, tmp_path, capsys):
+    """After a run that found no photo, and after one of other photos, too."""
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (photos / "1.png").rename(alone / "1.png")
+    (tmp_path / "out" / "hr").mkdir(parents=True)
+    (tmp_path / "out" / "hr" / "1_0000.png").write_bytes(b"somebody's")
+    assert degrade(photos / "none.png", tmp_path / "out") == 2  # no such file
+    assert not (tmp_path / "out" / "manifest.jsonl").exists()
+    assert degrade(photos, tmp_path / "out", "--jobs", "1") == 0
+    capsys.readouterr()
+    assert degrade(alone, tmp_path / "out", "--jobs", "1") == 2
+    assert "1_0000.png: exists, and no manifest.jsonl of pairs tells of it" in capsys.readouterr().err
+    assert (tmp_path / "out" / "hr" / "1_0000.png").read_bytes() == b"somebody's"
+
+
+def test_what_was_begun_is_made_again(photos, tmp_path, monkeypatch):
+    """A kill leaves pairs of which the manifest says no more than that."""
+    out = tmp_path / "out"
+    monkeypatch.setattr("blindsr.degradation.pairs.append_line", lambda path, line: path.name == BEGUN and append_line(path, line))
+    assert degrade(photos, out, "--jobs", "1") == 0
+    monkeypatch.undo()
+    before = contents(out)
+    (out / "lr" / "0_0000.png").write_bytes(b"half")
+    assert len(before) == 12 and not (out / "manifest.jsonl").exists()
+    assert degrade(photos, out, "--jobs", "1") == 0 and contents(out) == before
+
+
+def test_no_failure_is_lost_in_an_error(photos, tmp_path, capsys):
+    assert degrade(photos, tmp_path / "pairs", "--jobs", "1") == 0
+    capsys.readouterr()
+    arguments = ["degrade", str(photos), str(photos / "none*.png"), "--scale", "4", "--out", str(tmp_path / "pairs")]
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr().err
+    assert "none*.png: no image there" in said and "holds pairs of other photos or settings" in said
 
 
 def test_what_else_a_manifest_holds_is_no_pair(photos, tmp_path):

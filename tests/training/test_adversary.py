@@ -5,6 +5,7 @@ import torch
 
 from blindsr.atomic import read_lines
 from blindsr.interfaces import BlindSRError
+from blindsr.training.losses import CUT
 from blindsr.training.trainer import Trainer
 
 STAGE = ("data.scales=[2]", "adversarial.start=0", "validate_every=100")
@@ -66,3 +67,19 @@ def test_patches_too_small_for_the_discriminator_are_told_at_the_start(layers, s
     with pytest.raises(BlindSRError, match=r"patches of 36 pixels .* patchgan .*raise data\.patch.*48") as caught:
         Trainer(config, tmp_path)
     assert "\n" not in str(caught.value) and not (tmp_path / "log.jsonl").exists()
+
+
+def test_critics_see_nothing_of_the_border_that_does_not_count(photos, tmp_path, toy, monkeypatch):
+    """Of a piece that was not blurred circularly, a restorer that takes it to be so knows nothing there."""
+    critic = "adversarial.discriminator={name: patchgan, channels: 4, layers: 1}"
+    trainer = Trainer(toy(photos, "joint_real", critic, "data.degradation.weights=[1, 0]", "data.patch=60", "data.context=60"), tmp_path)
+    sides = []
+    for name in ("terms", "learn"):
+        ask = getattr(trainer.adversary, name)
+        monkeypatch.setattr(trainer.adversary, name, lambda x, true, step, ask=ask: sides.append((x, true)) or ask(x, true, step))
+    batch = trainer.source.batch(0)
+    trainer.train_step(batch)
+    assert len(sides) == 2 and batch.k is None
+    for x, true in sides:
+        assert x.shape == true.shape == (*batch.x.shape[:2], *(n - 2 * CUT for n in batch.x.shape[2:]))
+        assert torch.equal(true, batch.x[..., CUT:-CUT, CUT:-CUT])
