@@ -27,7 +27,9 @@ from blindsr.inference.white import Noise, first_estimate, is_gray, noise_of
 from blindsr.interfaces import Estimate, Restoration
 from blindsr.processes import is_out_of_memory
 
-SPECTRUM_SIDE = 2048  # low-resolution pixels of the window that the first estimate is made from
+# Low-resolution pixels of the most textured window that the noise level is asked of, and of that which the first estimate is
+# made from: more than 200 made it no better (docs/experiments.md).
+NOISE_SIDE, FIRST_SIDE = 2048, 1024
 T = TypeVar("T")
 
 
@@ -63,7 +65,7 @@ class Passage:
         if self.model.initial is not None:
             level, how = self.noise.own(self.first.sigma), "estimated"
         else:
-            level, how = estimate_noise(self._plain(*window_of(self.photo.pixels, SPECTRUM_SIDE))), "classical"
+            level, how = estimate_noise(self._plain(*window_of(self.photo.pixels, NOISE_SIDE))), "classical"
         self.blur = replace(self.blur, sigma=level.float().clamp(0, MAX_SIGMA), sigma_source=how)
 
     @cached_property
@@ -82,14 +84,14 @@ class Passage:
         if seen is None and self.model.initial is not None and not (gray or photo.coded):
             seen = self._seen.sigma
         return self._of_window(
-            SPECTRUM_SIDE, lambda *at: noise_of(self._plain(*at), photo.rounding, gray, photo.coded, known, seen)
+            NOISE_SIDE, lambda *at: noise_of(self._plain(*at), photo.rounding, gray, photo.coded, known, seen)
         )
 
     @cached_property
     def _seen(self) -> Estimate:
         """The first estimate, from the photo as it is: padding would weaken its noise and bend its spectrum. Of a large one,
         from as much of it as memory allows."""
-        return self._of_window(min(SPECTRUM_SIDE, max(machine.affordable_side(self.device), SMALLEST_TILE)), self._look)
+        return self._of_window(min(FIRST_SIDE, max(machine.affordable_side(self.device), SMALLEST_TILE)), self._look)
 
     def _look(self, rows: slice, cols: slice) -> Estimate:
         y, photo = self._plain(rows, cols), self.photo

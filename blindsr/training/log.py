@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from blindsr.atomic import read_lines, whole_file
@@ -80,7 +81,7 @@ def _board(folder: Path, resumed_at: int):
 
 
 def draw_curves(folder: Path) -> None:
-    """Write ``curves.png``: the loss, and what each validation measured."""
+    """Write ``curves.png``: the loss, and what each validation measured of pictures and of kernels."""
     from matplotlib.figure import Figure
 
     events = read_lines(folder / "log.jsonl")
@@ -88,18 +89,21 @@ def draw_curves(folder: Path) -> None:
     checks = [e for e in events if "validation" in e]
     if not losses:
         return
-    figure = Figure(figsize=(15, 4), layout="constrained")
-    first, *others = figure.subplots(1, 3)
-    first.semilogy([e["step"] for e in losses], [e["loss"] for e in losses], linewidth=0.8)
-    first.set(title="training loss", xlabel="step")
     names = sorted({name for e in checks for name in e["validation"]})
-    for axis, word, title in zip(others, ("psnr", "kernel error"), ("validation PSNR (dB)", "relative kernel error")):
+    titles = {"psnr": "validation PSNR (dB)", "kernel error": "relative kernel error"}
+    panels = {title: shown for word, title in titles.items() if (shown := [name for name in names if word in name])}
+    figure = Figure(figsize=(5 * (1 + len(panels)), 4), layout="constrained")
+    first, *others = figure.subplots(1, 1 + len(panels), squeeze=False)[0]
+    steps, values = (np.array([e[name] for e in losses]) for name in ("step", "loss"))
+    first.semilogy(steps, values, linewidth=0.8, alpha=0.4)
+    n = max(len(losses) // 20, 1)  # batches differ more from each other than a run gains
+    first.semilogy(*(np.convolve(numbers, np.full(n, 1 / n), "valid") for numbers in (steps, values)), color="C0")
+    first.set(title="training loss and its running mean", xlabel="step")
+    for axis, (title, shown) in zip(others, panels.items()):
         axis.set(title=title, xlabel="step")
-        shown = [name for name in names if word in name]
         for name in shown:
             points = [(e["step"], e["validation"][name]) for e in checks if name in e["validation"]]
             axis.plot(*zip(*points), marker=".", label=name)
-        if shown:
-            axis.legend(fontsize=6)
+        axis.legend(fontsize=6)
     with whole_file(folder / "curves.png") as part:
         figure.savefig(part, format="png", dpi=110)
