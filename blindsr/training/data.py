@@ -14,7 +14,6 @@ from dataclasses import replace
 from itertools import chain, count
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -202,7 +201,7 @@ def killed_loaders_told() -> Iterator[None]:
 def _begin_worker(_: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # the trainer decides when to stop, and stops its loaders
         signal.signal(number, signal.SIG_IGN)
-    cv2.setNumThreads(1)  # as PyTorch's are: there are others beside it
+    # OpenCV keeps its threads: to set their number in a forked process waits forever where the parent has used some.
 
 
 def validation_batches(config: DataConfig, photos: Photos, report=print) -> list[Batch]:
