@@ -83,8 +83,7 @@ def _pairs(arguments: argparse.Namespace, degradation, batch) -> int:
 
     from tqdm import tqdm
 
-    from blindsr.atomic import read_lines
-    from blindsr.degradation.pairs import MANIFEST, PairSettings, PairWriter, digest
+    from blindsr.degradation.pairs import PairSettings, PairWriter, digest
     from blindsr.interfaces import BlindSRError
     from blindsr.processes import usable_cores
 
@@ -98,7 +97,7 @@ def _pairs(arguments: argparse.Namespace, degradation, batch) -> int:
     writer = PairWriter(degradation, settings, arguments.draws, out, arguments.record, arguments.max_pixels)
     total, made, failed = len(sources) * arguments.draws, 0, set()
     with batch.failures_told():
-        tasks = writer.missing(list(sources.values()), read_lines(out / MANIFEST))
+        tasks = writer.missing(list(sources.values()))
         ready = total - sum(len(task.draws) for task in tasks)
         with tqdm(total=total, initial=ready, unit="pair", disable=None, file=sys.stderr, dynamic_ncols=True) as bar:
             for task, pairs, error in writer.run(tasks, min(arguments.jobs or usable_cores(), max(1, len(tasks)))):

@@ -84,12 +84,13 @@ class PairWriter:
             self.settings
         )
 
-    def missing(self, sources: Sequence[Path], done: Sequence[Mapping[str, Any]]) -> list[Task]:
-        """The work that ``done``, the lines of a manifest, leaves. A pair counts as done when both of its files are
+    def missing(self, sources: Sequence[Path]) -> list[Task]:
+        """The work that the manifest of the folder leaves. A pair counts as done when both of its files are
         there, and its record, where that is wanted. Raises BlindSRError where the manifest tells of other settings: its
         pairs would be mixed with these; where nothing tells of a file in the place of a pair; and where a photo lies
         among the pairs: one of them might take its place."""
-        known = {line["lr"]: line for line in done if "lr" in line}  # a folder of restored photos has others
+        # The manifest of a folder of restored photos has other lines.
+        known = {line["lr"]: line for line in read_lines(self.out / MANIFEST) if "lr" in line}
         ours = known.keys() | {name for line in read_lines(self.out / BEGUN) for name in line.get("begun", ())}
         mixed = f"{self.out}: holds pairs of other photos or settings ({{}}); choose another --out"
         settings = asdict(self.settings)
