@@ -43,12 +43,13 @@ def check_some(known: Sequence[int], **chosen: Sequence[int]) -> None:
             raise ValueError(f"{name} must be some of {', '.join(map(str, known))}, not {list(values)}")
 
 
-def check_weights(weights: Sequence[float], n: int) -> None:
-    """Weights of ``n`` alternatives, in whose ratio they are drawn; none at all: alike."""
+def shares(weights: Sequence[float], n: int) -> list[float]:
+    """The probabilities of ``n`` alternatives that are drawn in the ratio of ``weights``; none at all: alike."""
     if not weights:
-        return
+        return [1 / n] * n
     if len(weights) != n:
         raise ValueError(f"weights: there are {len(weights)} for {n} parts")
     check_least(0, **{"every one of the weights": min(weights), "their largest": max(weights)})
-    if not sum(weights) > 0:
+    if not (total := sum(weights)) > 0:
         raise ValueError("weights: not all of them may be 0")
+    return [weight / total for weight in weights]

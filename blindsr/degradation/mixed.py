@@ -10,7 +10,7 @@ import numpy as np
 from blindsr import registry
 from blindsr.config import find, load
 from blindsr.interfaces import Degradation, Degraded
-from blindsr.limits import check_weights
+from blindsr.limits import shares
 
 
 def parse_parts(value: Any, where: str) -> tuple[Any, ...]:
@@ -34,7 +34,7 @@ class MixedConfig:
     def __post_init__(self) -> None:
         if not self.parts:
             raise ValueError("parts: name at least one degradation")
-        check_weights(self.weights, len(self.parts))
+        shares(self.weights, len(self.parts))
 
 
 @registry.register("degradation", "mixed", MixedConfig)
@@ -44,8 +44,7 @@ class Mixed(Degradation):
     def __init__(self, config: MixedConfig):
         self.config = config
         self._parts = tuple(registry.build(part) for part in config.parts)
-        weights = np.array(config.weights or [1.0] * len(self._parts))
-        self._shares = weights / weights.sum()
+        self._shares = shares(config.weights, len(self._parts))
 
     def parts(self) -> tuple[Degradation, ...]:
         return tuple(pure for part in self._parts for pure in part.parts())

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from blindsr.config import ConfigError
-from blindsr.limits import check_weights
+from blindsr.limits import shares
 from blindsr.registry import build, parse_component, register
 
 
@@ -29,7 +29,7 @@ class MixtureConfig:
     def __post_init__(self) -> None:
         if not self.components:
             raise ValueError("components may not be empty")
-        check_weights(self.weights, len(self.components))
+        shares(self.weights, len(self.components))
 
 
 @register("kernels", "mixture", MixtureConfig)
@@ -43,8 +43,7 @@ class Mixture:
         if len(sizes) > 1:
             raise ConfigError(f"a mixture needs kernels of one size, not {sorted(sizes)}; set size alike in all")
         self.size = sizes.pop()
-        weights = np.array(config.weights or [1.0] * len(self.components))
-        self.shares = weights / weights.sum()
+        self.shares = shares(config.weights, len(self.components))
 
     def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """``n`` kernels in random order, (n, size, size) float32, each with sum 1."""
