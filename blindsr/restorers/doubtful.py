@@ -14,6 +14,7 @@ fine-tuned from it see Wortsman et al., "Robust fine-tuning of zero-shot models"
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -60,6 +61,20 @@ class Changes(nn.Module):
             name: parameters[name].detach() + amount * self.change(name).view_as(parameters[name])
             for name in self.names
         }
+
+    @torch.no_grad()
+    def reach(self, module: nn.Module, wanted: Mapping[str, Tensor]) -> None:
+        """Become the changes that bring W as near to the ``wanted`` weights, by name, as their rank allows (Eckart and Young,
+        Psychometrika 1936)."""
+        for name, weight in module.named_parameters():
+            key, change = name.replace(".", "_"), (wanted[name] - weight).view(len(weight), -1)
+            if key in self.down:
+                u, s, v = torch.linalg.svd(change, full_matrices=False)
+                rank = len(self.down[key])
+                self.down[key].copy_(v[:rank])
+                self.up[key].copy_(u[:, :rank] * s[:rank])
+            else:
+                self.up[key].copy_(change)
 
 
 class Doubting:

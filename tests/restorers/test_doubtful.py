@@ -51,6 +51,30 @@ def test_a_true_kernel_gets_the_restorer_without_changes(restorer):
         assert torch.equal(restore(restorer, torch.zeros(4)), restore(plain, None))
 
 
+def test_changes_lead_to_weights_of_old(restorer):
+    """What its changes have already, as they are; and of what is more than their rank the nearest."""
+    module, changes = restorer.prior, restorer.prior_changes
+    old = {name: weight.clone() for name, weight in changes.weights(module, torch.ones(())).items()}
+    changes.reach(module, old)
+    again = changes.weights(module, torch.ones(()))
+    for name, weight in old.items():
+        torch.testing.assert_close(again[name], weight, atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight += 0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(2))
+    changes.reach(module, old)
+    again, low = changes.weights(module, torch.ones(())), 0
+    for name, weight in module.named_parameters():
+        wanted = (old[name] - weight.detach()).view(len(weight), -1)
+        left = float((again[name] - old[name]).norm())
+        if name.replace(".", "_") in changes.down:
+            low += 1
+            assert left == pytest.approx(float(torch.linalg.svdvals(wanted)[CONFIG.doubt_rank :].norm()), rel=1e-3)
+        else:
+            assert left < 1e-5
+    assert low
+
+
 def test_samples_do_not_mix(restorer):
     """Every sample of a batch is restored as it would be alone with its doubt."""
     doubts = torch.tensor([0.0, 0.3, 0.9, 0.02])

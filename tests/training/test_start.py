@@ -139,3 +139,30 @@ def test_hyper_parameters_moved_to_a_logarithmic_scale(photos, tmp_path, toy):
     for doubt in (None, torch.tensor([0.02, 0.7])):
         x, again = (model.restorer(y, k, sigma, 2, doubt=doubt) for model in (before, after))
         assert (again - x).abs().max() < 0.02 and not torch.equal(again, x)
+
+
+def test_what_is_done_with_doubt_is_kept(photos, tmp_path, toy):
+    """scripts/keep_doubted.py: told the kernel the new restorer, in doubt as before."""
+    rank, rests = "model.restorer.doubt_rank=4", "rest=[restorer.prior_changes, restorer.hyper_changes]"
+    old, told, kept = (tmp_path / name / "model.safetensors" for name in "abc")
+    Trainer(toy(photos, "tiny", rank), old.parent).save()
+    trainer = Trainer(toy(photos, "usrnet_tiny", rank, rests, f"start_from=['{old}:restorer']"), told.parent)
+    with torch.no_grad():
+        for weight in trainer.model.restorer.prior.parameters():
+            weight += 0.02 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1))
+    trainer.train_step()
+    trainer.save()
+    script = Path(__file__).parents[2] / "scripts" / "keep_doubted.py"
+    subprocess.run([sys.executable, script, old, told, kept], check=True, capture_output=True)
+    y, k, sigma = torch.rand(2, 3, 16, 16), torch.full((2, 1, 5, 5), 0.04), torch.tensor([0.001, 0.05])
+    before, new, after = (checkpoints.load(file).model for file in (old, told, kept))
+
+    def restore(model, doubt=None):
+        return model.restorer(y, k, sigma, 2, doubt=None if doubt is None else torch.full((2,), doubt))
+
+    with torch.no_grad():
+        assert after.finds_kernel and torch.equal(restore(after), restore(new))
+        moved, off = ((restore(model, 0.9) - restore(before, 0.9)).norm() for model in (new, after))
+    assert 0 < off < 0.7 * moved
+    result = subprocess.run([sys.executable, script, "tiny", told, kept], capture_output=True, text=True)
+    assert result.returncode and result.stderr.count("\n") == 1 and "differ in their sizes" in result.stderr
