@@ -4,8 +4,10 @@
 
 A piece from the middle of every photo that the training configuration holds back is degraded as it says, with kernels of
 each of its families by itself, and restored by every model: told the true kernel and noise level, and blind as in use. The
-same pieces, kernels and noise for all; one line for each model, scale and family: PSNR in dB inside a border of s² pixels,
-and the relative error of the first and of the last kernel that was found.
+same pieces, kernels and noise for all; one line for each model, scale and family: PSNR in dB inside a border of s² pixels, blind
+also at the shift by whole pixels that serves it best (aligned), and the relative error of the first and of the last kernel
+that was found. Models are compared under motion by the aligned figure: no photo shows where its kernel stands, and that chance
+makes a difference of ±0.3 dB in the other between two models that find kernels alike (30 cases).
 """
 
 import argparse
@@ -27,7 +29,7 @@ from blindsr.commands.arguments import count
 from blindsr.degradation.classical import Classical, Drawn
 from blindsr.evaluation.cases import Case
 from blindsr.evaluation.methods.base import load_model, run_model
-from blindsr.evaluation.metrics import psnr
+from blindsr.evaluation.metrics import psnr, shifted_psnr
 from blindsr.inference.white import first_estimate
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.distance import kernel_distance
@@ -37,7 +39,7 @@ from blindsr.training.photos import Photos
 from blindsr.training.settings import DataConfig
 from blindsr.workers import spread
 
-WAYS = {"told": ("told",), "first": ("first error",), "blind": ("blind", "error")}
+WAYS = {"told": ("told",), "first": ("first error",), "blind": ("blind", "aligned", "error")}
 """What can be measured, and the columns that it fills."""
 
 
@@ -98,8 +100,10 @@ def measure(task: Task) -> dict[str, float]:
         figures["first error"] = float(kernel_distance(first.kernel, case.k))
     if "blind" in task.ways and model.blind:
         answer = run_model(model, case)[-1]
-        figures["blind"] = quality(answer.x)
+        figures["blind"] = figures["aligned"] = quality(answer.x)
         if answer.kernel is not None:
+            reach = max(answer.kernel.shape) // 2
+            figures["aligned"] = float(shifted_psnr(answer.x.clamp(0, 1), case.x, reach, case.scale**2))
             figures["error"] = float(kernel_distance(answer.kernel, case.k))
     return figures
 

@@ -31,10 +31,11 @@ def test_models_beside_each_other(photos, model, tmp_path):
     same = shutil.copy(model, tmp_path / "same.safetensors")
     table = said(photos, model, same, "--scales", 2, "--draws", 1)
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
-    assert rows[0] == ["", "kernels", "model", "cases", "told", "first error", "blind", "error"]
+    assert rows[0] == ["", "kernels", "model", "cases", "told", "first error", "blind", "aligned", "error"]
     assert [row[:2] for row in rows[2:]] == [["×2", "gaussian"]] * 2 + [["×2", "motion"]] * 2
     assert rows[2][3:] == rows[3][3:] and rows[4][3:] == rows[5][3:]  # the same cases for every model
     assert rows[2][3] == "1" and rows[2][4:] != rows[4][4:]
+    assert all(float(row[7]) >= float(row[6]) for row in rows[2:])
     noisy = said(photos, model, "--scales", 2, "--draws", 1, "--ways", "told", "--sigma", 50, "--rounded")
     assert float(noisy.splitlines()[2].split("|")[5]) < float(rows[2][4])
 
