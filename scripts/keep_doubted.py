@@ -20,26 +20,24 @@ from blindsr.interfaces import BlindSRError
 from blindsr.restorers.usrnet import USRNet
 
 
-def doubting(name: str) -> tuple[checkpoints.Checkpoint, USRNet]:
-    """A checkpoint and its restorer, which changes with the doubt."""
+def doubting(name: str) -> checkpoints.Checkpoint:
+    """A checkpoint whose restorer changes with the doubt."""
     checkpoint = checkpoints.load(name)
     restorer = checkpoint.model.restorer
     if not isinstance(restorer, USRNet) or not restorer.doubts:
         raise BlindSRError(f"nothing in the restorer of {name} changes with the doubt; give one with a doubt_rank")
-    return checkpoint, restorer
+    return checkpoint
 
 
-def keep(blind: AlternatingSR, told: USRNet) -> None:
-    """Give ``blind`` the weights of ``told``, and changes that lead from there to where its own led."""
-    restorer = blind.restorer
-    if told.state_dict().keys() != restorer.state_dict().keys() or any(
-        told.state_dict()[name].shape != tensor.shape for name, tensor in restorer.state_dict().items()
-    ):
-        raise BlindSRError("the two restorers differ in their sizes; give one that was trained from the other")
+@torch.no_grad()
+def keep(blind: AlternatingSR, told: AlternatingSR) -> None:
+    """Give ``blind`` the restorer of ``told``, and changes that lead from there to where its own led."""
+    if blind.config.restorer != told.config.restorer:
+        raise BlindSRError("the two restorers differ in their sizes or options; give one that was trained from the other")
     for name in ("prior", "hyper"):
-        module, changes = getattr(restorer, name), getattr(restorer, f"{name}_changes")
-        wanted = {key: weight.clone() for key, weight in changes.weights(module, torch.ones(())).items()}
-        module.load_state_dict(getattr(told, name).state_dict())
+        module, changes = getattr(blind.restorer, name), getattr(blind.restorer, f"{name}_changes")
+        wanted = changes.weights(module, torch.ones(()))
+        module.load_state_dict(getattr(told.restorer, name).state_dict())
         changes.reach(module, wanted)
 
 
@@ -49,9 +47,8 @@ def main() -> None:
     parser.add_argument("told", help="a file whose restorer was trained from that of the first, told the kernel")
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
-    (checkpoint, _), (_, told) = doubting(arguments.blind), doubting(arguments.told)
-    with torch.no_grad():
-        keep(checkpoint.model, told)
+    checkpoint = doubting(arguments.blind)
+    keep(checkpoint.model, doubting(arguments.told).model)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     checkpoints.save(arguments.out, checkpoint.model, checkpoint.card)
 
