@@ -222,7 +222,8 @@ def test_the_last_picture_of_a_small_photo_is_its_answer(boundary, monkeypatch):
     again = model.restore(photo, 2, boundary=boundary).image
     assert len(calls) == fewer + 1
     off = np.abs(again.astype(int) - quick)  # tensors laid out otherwise add up in another order on some processors
-    assert off.max() <= 1 and off.mean() < 0.005
+    # By such a difference the conjugate gradients that fill the surroundings of a reflected photo may end a step sooner.
+    assert off.max() <= 1 and off.mean() < (0.005 if boundary == "reflect" else 0.001)
 
 
 def test_where_nobody_says(sharp):
