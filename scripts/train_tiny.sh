@@ -4,7 +4,7 @@
 #     scripts/train_tiny.sh gpu PHOTOS [PHOTOS …]     # an H100 took 10 + 10 + 4 minutes for the first three stages
 #     scripts/train_tiny.sh cpu PHOTOS [PHOTOS …]     # two cores: hours
 #
-# Before the fourth, estimates are recorded on the processor, half an hour on two cores.
+# Before the fourth, estimates are recorded on the processor, half an hour on two cores; RECORDS sets how many (600).
 #
 # MINUTES="60 60 75 50 25" sets the length of each of the five stages, the last number that of all after it. FROM=tiny goes
 # on from shipped weights (or a file of yours) instead of beginning anew: less is left to learn then, so lower rates do.
@@ -51,6 +51,7 @@ train() {
 train usrnet_tiny $device $restorer
 train estimator $device $estimator
 train tiny $device $joint
-python scripts/record_estimates.py runs/tiny/model.safetensors tiny runs/records.npz --set "$folders"
+python scripts/record_estimates.py runs/tiny/model.safetensors tiny runs/records.npz --set "$folders" \
+    --records "${RECORDS:-600}"
 train tiny_recorded
 train joint_real --set 'start_from=[runs/tiny_recorded/model.safetensors]'

@@ -14,7 +14,7 @@ from blindsr.interfaces import SCALES, BlindSRError, Estimate, Estimator, Restor
 NEEDED = {
     "mixture": {"components": ["gaussian", "motion"]},
     "classical": {"kernels": "gaussian"},
-    "recorded": {"file": "records.npz"},
+    "recorded": {"files": ["records.npz"]},
     "shuffled": {"steps": [{"op": "fit"}]},
     "mixed": {"parts": [{"name": "classical", "kernels": "gaussian"}, {"name": "shuffled", "steps": [{"op": "fit"}]}]},
 }

@@ -8,6 +8,7 @@ noise level and doubt that were found for it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -50,12 +51,27 @@ class Records:
         except Exception:  # of any kind: a damaged file has many ways to fail
             raise BlindSRError(f"{path} holds no recorded estimates; make it by scripts/record_estimates.py") from None
 
+    @classmethod
+    def joined(cls, parts: Sequence[Records]) -> Records:
+        """Those of several, one after another.
+
+        Raises BlindSRError where their kernels differ in size."""
+        sizes = sorted({part.k.shape[-1] for part in parts})
+        if len(sizes) > 1:
+            raise BlindSRError(f"records of kernels of {sizes} pixels a side do not go together; leave some files out")
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+
 
 @dataclass(frozen=True)
 class RecordedEstimatesConfig:
-    """``file``: records, as `scripts/record_estimates.py` writes them."""
+    """``files``: records, as `scripts/record_estimates.py` writes them; those of several models or configurations teach
+    together."""
 
-    file: str
+    files: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.files:
+            raise ValueError("files: name at least one, made by scripts/record_estimates.py")
 
 
 @register("degradation", "recorded", RecordedEstimatesConfig)
@@ -65,8 +81,8 @@ class RecordedEstimates(Degradation):
     tells_estimates = True
 
     def __init__(self, config: RecordedEstimatesConfig):
-        self.file = config.file
-        self.records = Records.load(Path(config.file))
+        self.files = ", ".join(config.files)
+        self.records = Records.joined([Records.load(Path(file)) for file in config.files])
         self.kernel_size = self.records.k.shape[-1]
 
     def batch(self, x: Tensor, scale: int, rng: np.random.Generator, around: Tensor | None = None) -> Batch:
@@ -75,7 +91,7 @@ class RecordedEstimates(Degradation):
         Raises BlindSRError for a scale without records."""
         of_scale = np.flatnonzero(self.records.scale == scale)
         if not len(of_scale):
-            raise BlindSRError(f"{self.file} holds no records of scale {scale}; leave it out of data.scales")
+            raise BlindSRError(f"there are no records of scale {scale} in {self.files}; leave it out of data.scales")
         drawn = rng.choice(of_scale, len(x))
         named = {name: torch.from_numpy(values[drawn]) for name, values in vars(self.records).items()}
         made = Drawn(named["k"][:, None], named["noise"], named["rounded"])

@@ -51,7 +51,7 @@ def settings(photos: Path, name: str) -> list[str]:
     if name in ("usrgan", "bsrgan"):
         common.append("adversarial.discriminator.channels=4")
     if name == "tiny_recorded":
-        common += [f"data.degradation.file={make_records(photos.with_name('records.npz'))}", "data.context=0"]
+        common += [f"data.degradation.files=[{make_records(photos.with_name('records.npz'))}]", "data.context=0"]
     if name == "joint_real":
         common += ["data.patch=32", "data.context=40", "data.validation_patch=36"]
     if name.startswith("bsr"):

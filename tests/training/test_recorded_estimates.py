@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from blindsr.degradation.recorded import Records
+from blindsr.degradation.recorded import RecordedEstimates, RecordedEstimatesConfig, Records
 from blindsr.interfaces import BlindSRError
 from blindsr.training.trainer import Trainer
 
@@ -72,7 +72,7 @@ def test_rounds_of_refining_before_the_answer_are_not_recorded(files, photos, to
 
 def test_they_teach_the_changes(files, photos, tmp_path, toy):
     model, out = files
-    options = (f"data.degradation.file={out}", "data.scales=[2]", f"start_from=[{model}]")
+    options = (f"data.degradation.files=[{out}]", "data.scales=[2]", f"start_from=[{model}]")
     trainer = Trainer(toy(photos, "tiny_recorded", *options), tmp_path / "b")
     before = {name: weight.clone() for name, weight in trainer.model.named_parameters()}
     trainer.run()
@@ -83,5 +83,22 @@ def test_they_teach_the_changes(files, photos, tmp_path, toy):
             Trainer(toy(photos, wrong[0], *wrong[1:], "data.scales=[2]"), tmp_path / "d")
 
 
+def test_records_of_several_files_teach_together(files, photos, tmp_path, toy):
+    both, other = [tmp_path / name for name in ("both.npz", "other.npz")], Records.load(files[1])
+    for path, scale in zip(both, (2, 4)):
+        with path.open("wb") as file:
+            replace(other, scale=np.full_like(other.scale, scale)).save(file)
+    degradation = RecordedEstimates(RecordedEstimatesConfig(tuple(map(str, both))))
+    x, rng = torch.rand(1, 3, 48, 48), np.random.default_rng(0)
+    for scale in (2, 4):
+        assert degradation.batch(x, scale, rng).y.shape[-1] == 48 // scale
+    with pytest.raises(BlindSRError, match=r"no records of scale 3 in \S+both.npz, \S+other.npz; leave"):
+        degradation.batch(x, 3, rng)
+    with both[1].open("wb") as file:
+        replace(other, k=other.k[:, 2:-2, 2:-2], found=other.found[:, 2:-2, 2:-2]).save(file)
+    with pytest.raises(BlindSRError, match=r"kernels of \[21, 25\] pixels a side do not go together"):
+        RecordedEstimates(RecordedEstimatesConfig(tuple(map(str, both))))
+
+
 def recorded_by(file: Path) -> str:
-    return f"data.degradation={{name: recorded, file: {file}}}"
+    return f"data.degradation={{name: recorded, files: [{file}]}}"
