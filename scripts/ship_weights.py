@@ -25,7 +25,7 @@ def main() -> None:
     training.pop("start_from", None)
     data = training.get("data", {})
     data.pop("folders", None)  # paths of the machine it was trained on
-    data.get("degradation", {}).pop("file", None)
+    data.get("degradation", {}).pop("files", None)
     checkpoints.save(arguments.shipped, trained.model, card, dtype=torch.float16)
     shipped = checkpoints.load(arguments.shipped).model.state_dict()
     worst = max(float((shipped[name] - tensor).abs().max()) for name, tensor in trained.model.state_dict().items())

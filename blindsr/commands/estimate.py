@@ -29,7 +29,7 @@ goes on where it was stopped: DIR/manifest.jsonl knows, by content and settings,
 EXAMPLES = """\
 example:
   blindsr estimate photo.jpg --scale 2 --out found
-  blindsr restore photo.jpg --scale 2 --kernel found/photo_kernel.npy"""
+  blindsr restore photo.jpg --scale 2 --model tiny --kernel found/photo_kernel.npy"""
 
 SUFFIXES = ("_kernel.npy", "_kernel.mat", "_kernel.png", "_estimate.json")
 

@@ -45,7 +45,7 @@ examples:
   blindsr restore photo.jpg
   blindsr restore 'in/*.png' scans/ --scale 2 --out sharp --compare
   blindsr restore photo.png --model tiny --no-refine             about twice as fast, often worse
-  blindsr restore photo.png --kernel photo_kernel.npy --sigma 2.55
+  blindsr restore photo.png --model tiny --kernel photo_kernel.npy --sigma 2.55
   blindsr restore small.png --model tiny --grid corner --boundary circular    made by the classical formula
   torchrun --nproc-per-node=4 -m blindsr restore scans/ --out sharp --threads 4"""
 
