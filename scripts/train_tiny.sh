@@ -10,13 +10,14 @@
 # on from shipped weights (or a file of yours) instead of beginning anew: less is left to learn then, so lower rates do.
 # Stops anywhere and goes on with the same command. The results are runs/tiny_recorded and runs/joint_real.
 set -e
+device= restorer= estimator= joint=  # whatever the caller's environment calls so
 machine=${1:-}
 [ $# -gt 0 ] && shift
 case $machine in
 gpu)
     device="--set data.resident=true --set compile=false --set data.workers=3"
     restorer="--set graphs=true --set data.batch=64 --set data.patch=128"
-    estimator="--set precision=bf16 --set data.batch=128 --set data.patch=320 --set data.patch_lr=128"
+    estimator="--set data.batch=128 --set data.patch=320 --set data.patch_lr=128"
     estimator="$estimator --set data.gamma=[0.7,1.4]"
     joint="--set data.batch=64 --set optimizer.learning_rate=8e-4"
     usual=12
@@ -31,16 +32,16 @@ if [ $# -eq 0 ]; then
     echo "name the folders of photos after $machine" >&2
     exit 2
 fi
+quoted() { printf "'%s'" "$(printf %s "$1" | sed "s/'/''/g")"; }  # as YAML quotes, for names with spaces
 folders=
-for folder in "$@"; do  # quoted as YAML quotes, for names with spaces
-    folders="$folders${folders:+, }'$(printf %s "$folder" | sed "s/'/''/g")'"
+for folder in "$@"; do
+    folders="$folders${folders:+, }$(quoted "$folder")"
 done
 folders="data.folders=[$folders]"
 if [ -n "$FROM" ]; then
-    restorer="$restorer --set start_from=[$FROM:restorer] --set optimizer.learning_rate=8e-4"
-    estimator="$estimator --set start_from=[$FROM:initial] --set optimizer.learning_rate=8e-4"
-    parts="runs/usrnet_tiny/model.safetensors:restorer,runs/estimator/model.safetensors:initial"
-    joint="$joint --set start_from=[$FROM,$parts]"
+    restorer="$restorer --set optimizer.learning_rate=8e-4"
+    estimator="$estimator --set optimizer.learning_rate=8e-4"
+    parts="runs/usrnet_tiny/model.safetensors:restorer, runs/estimator/model.safetensors:initial"
 fi
 stage=0
 train() {
@@ -48,9 +49,9 @@ train() {
     minutes=$(echo "${MINUTES:-$usual}" | awk -v n=$stage '{print n <= NF ? $n : $NF}')
     python -m blindsr train "$@" --set "$folders" --set "schedule.minutes=$minutes"
 }
-train usrnet_tiny $device $restorer
-train estimator $device $estimator
-train tiny $device $joint
+train usrnet_tiny $device $restorer ${FROM:+--set "start_from=[$(quoted "$FROM:restorer")]"}
+train estimator $device $estimator ${FROM:+--set "start_from=[$(quoted "$FROM:initial")]"}
+train tiny $device $joint ${FROM:+--set "start_from=[$(quoted "$FROM"), $parts]"}
 python scripts/record_estimates.py runs/tiny/model.safetensors tiny runs/records.npz --set "$folders" \
     --records "${RECORDS:-600}"
 train tiny_recorded

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from blindsr.degradation.classical import Drawn, normal_by
 from blindsr.interfaces import Batch, BlindSRError, Degradation, Degraded, Estimate
+from blindsr.kernels.distance import same_size
 from blindsr.registry import register
 
 
@@ -53,13 +54,15 @@ class Records:
 
     @classmethod
     def joined(cls, parts: Sequence[Records]) -> Records:
-        """Those of several, one after another.
+        """Those of several, one after another; kernels with zeros around them up to the size of the largest."""
 
-        Raises BlindSRError where their kernels differ in size."""
-        sizes = sorted({part.k.shape[-1] for part in parts})
-        if len(sizes) > 1:
-            raise BlindSRError(f"records of kernels of {sizes} pixels a side do not go together; leave some files out")
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
+        def joined(name: str) -> np.ndarray:
+            values = [getattr(part, name) for part in parts]
+            if name in ("k", "found"):
+                values = [kernels.numpy() for kernels in same_size(*map(torch.from_numpy, values))]
+            return np.concatenate(values)
+
+        return cls(*map(joined, cls.__dataclass_fields__))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from blindsr.evaluation.cases import Case
@@ -18,7 +17,7 @@ from blindsr.evaluation.metrics import crossed, kernel_correlation, luma_bt601, 
 from blindsr.evaluation.niqe import niqe
 from blindsr.evaluation.protocol import OWN, Protocol
 from blindsr.interfaces import BlindSRError
-from blindsr.kernels.distance import kernel_risk
+from blindsr.kernels.distance import kernel_risk, same_size
 from blindsr.ops.filtering import blur, inside
 from blindsr.ops.fourier import grid_shift, move
 from blindsr.ops.resize import decimate
@@ -90,7 +89,7 @@ def _of_blur(case: Case, result: Result, x: Tensor) -> dict[str, float]:
         if min(again.shape[-2:]) > 2 * margin:
             figures["redegraded_psnr"] = float(psnr(again, case.y.cpu(), margin).clamp(max=99))
     if result.kernel is not None and case.k is not None:
-        found, true = _same_size(result.kernel.float().cpu(), case.k)
+        found, true = same_size(result.kernel.float().cpu(), case.k)
         true = move(true, -shift)  # on the grid of the estimate
         figures["kernel_psnr"] = aligned_psnr(found, true)
         figures["kernel_correlation"] = float(kernel_correlation(found, true))
@@ -107,13 +106,6 @@ def aligned_psnr(k: Tensor, reference: Tensor) -> float:
     product = crossed(k, reference, (2 * k.shape[-2], 2 * k.shape[-1])).amax()
     error = (k.square().sum() + reference.square().sum() - 2 * product).clamp(min=1e-12)
     return float(10 * (reference.amax().square() * k.shape[-2] * k.shape[-1] / error).log10())
-
-
-def _same_size(*kernels: Tensor) -> list[Tensor]:
-    """Kernels of odd sides with zeros around them, so that all are of the largest size."""
-    height, width = (max(k.shape[d] for k in kernels) for d in (-2, -1))
-    pads = [((width - k.shape[-1]) // 2, (height - k.shape[-2]) // 2) for k in kernels]
-    return [F.pad(k, (w, w, h, h)) for k, (w, h) in zip(kernels, pads)]
 
 
 def check_metrics(protocol: Protocol) -> None:

@@ -61,7 +61,7 @@ class DataConfig:
     @property
     def cure_of_size(self) -> str:
         """What helps where no photo is large enough for a sample."""
-        return "lower data.context, or leave it out" if self.context else "lower data.patch"
+        return "lower data.context or data.patch" if self.context else "lower data.patch"
 
     def draw_gamma(self, rng: np.random.Generator, n: int) -> np.ndarray:
         """``n`` powers, log-uniform in ``gamma``, float32."""

@@ -273,7 +273,10 @@ class Trainer:
 
     def _load(self) -> None:
         try:
-            self._take(load_state(self.out / "state.pt"))
+            state = load_state(self.out / "state.pt")
+            self._take(state)
+            if json.loads(state["config"]).get("start_from") != json.loads(self.resolved)["start_from"]:
+                self.report("start_from has changed, and only counts where a run begins: --fresh, or another --out")
         except (KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = " ".join(str(error).split())[:200]
             file = self.out / "state.pt"

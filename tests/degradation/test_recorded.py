@@ -35,7 +35,7 @@ def recorded(tmp_path: Path) -> Degradation:
     path = tmp_path / "records.npz"
     with path.open("wb") as file:
         records().save(file)
-    return registry.build(registry.parse_component("degradation")({"name": "recorded", "file": str(path)}, "degradation"))
+    return registry.build(registry.parse_component("degradation")({"name": "recorded", "files": [str(path)]}, "degradation"))
 
 
 def test_what_was_found_comes_with_the_kernel_that_blurred(recorded: Degradation) -> None:
@@ -63,7 +63,7 @@ def test_samples_make_batches(recorded: Degradation) -> None:
 
 
 def test_a_scale_without_records(recorded: Degradation) -> None:
-    with pytest.raises(BlindSRError, match="no records of scale 4; leave it out of data.scales"):
+    with pytest.raises(BlindSRError, match=r"no records of scale 4 in \S+; leave it out of data.scales"):
         recorded.batch(torch.rand(1, 3, 24, 24), 4, np.random.default_rng(0))
 
 

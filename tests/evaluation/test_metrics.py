@@ -81,5 +81,6 @@ def test_kernel_figures():
     assert float(kernel_distance(0 * k, k)) == pytest.approx(1)
     assert float(kernel_correlation(moved, k)) == pytest.approx(1, abs=1e-6)
     assert float(kernel_distance(moved, k)) > 0.5
+    assert float(kernel_distance(k[..., 2:-2, 2:-2], k)) < 1e-4 > float(kernel_distance(k, k[..., 2:-2, 2:-2]))
     assert kernel_width(moved[0, 0].numpy()) == pytest.approx(1.5, abs=1e-3)
     assert kernel_width(gaussian(25, 1.0, 2.0, 0.3)) == pytest.approx(math.sqrt(2.5), abs=1e-2)

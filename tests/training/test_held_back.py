@@ -40,6 +40,12 @@ def test_models_beside_each_other(photos, model, tmp_path):
     assert float(noisy.splitlines()[2].split("|")[5]) < float(rows[2][4])
 
 
+def test_a_model_of_smaller_kernels(photos, toy, tmp_path):
+    Trainer(toy(photos, "joint"), tmp_path).save()
+    table = said(photos, tmp_path / "model.safetensors", "--scales", 2, "--draws", 1, "--ways", "first", "blind")
+    assert len(table.splitlines()) == 4 and all(float(line.split("|")[-2]) > 0 for line in table.splitlines()[2:])
+
+
 def test_photos_too_small(photos, model):
     assert said(photos, model, "--side", 9600).endswith("no photo held back is readable and 9600 pixels a side; lower --side")
     assert said(photos, model, "--side", 100).endswith("every scale must divide it; give a multiple of 12")

@@ -32,6 +32,18 @@ def test_starting_weights_come_from_checkpoints(photos, tmp_path, toy):
         Trainer(toy(photos, "tiny", f"start_from=[{file}]", "model.restorer.hidden=5"), tmp_path / "c")
 
 
+def test_a_run_that_has_begun_tells_of_other_starting_weights(photos, tmp_path, toy, capsys):
+    first, file = Trainer(toy(photos, "usrnet_tiny"), tmp_path / "a"), tmp_path / "a" / "model.safetensors"
+    first.save()
+    Trainer(toy(photos, "usrnet_tiny"), tmp_path / "a")
+    assert "start_from" not in capsys.readouterr().err
+    second = Trainer(toy(photos, "usrnet_tiny", f"start_from=[{file}]"), tmp_path / "a")
+    assert "start_from has changed, and only counts where a run begins" in capsys.readouterr().err
+    second.save()
+    Trainer(toy(photos, "usrnet_tiny", f"start_from=[{file}]"), tmp_path / "a")
+    assert "start_from" not in capsys.readouterr().err
+
+
 def test_one_part_of_a_checkpoint(photos, tmp_path, toy):
     first = Trainer(toy(photos, "tiny"), tmp_path / "a")
     first.save()
