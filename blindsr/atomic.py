@@ -6,11 +6,16 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from blindsr.interfaces import BlindSRError
+
+try:
+    from fcntl import LOCK_EX, LOCK_NB, flock
+except ImportError:  # Windows, where a file that is open cannot be removed
+    flock = None
 
 
 def _stem(path: Path) -> str:
@@ -27,6 +32,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield part
         with part.open("rb+") as file:  # else a power cut can leave a whole name with no bytes behind it
+            claim(file)
             os.fsync(file.fileno())
         os.replace(part, path)
     finally:
@@ -43,15 +49,29 @@ def write_whole(path: Path, content: bytes) -> None:
         raise BlindSRError(f"{path}: cannot be written ({error.strerror or error}); {cure}") from None
 
 
+def claim(file: IO[bytes]) -> bool:
+    """Keep :func:`remove_parts` of other processes off a file while it is open; false where another has claimed it."""
+    if flock is not None:
+        try:
+            flock(file.fileno(), LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            pass
+    return True
+
+
 def remove_parts(paths: Iterable[Path]) -> None:
-    """Remove what processes that were killed have left of writing ``paths``. Nobody else may be writing them."""
+    """Remove what processes that were killed have left of writing ``paths``, and nothing that is claimed."""
     names: dict[Path, set[str]] = {}
     for path in paths:
         names.setdefault(path.parent, set()).add(_stem(path))
     for folder, wanted in names.items():
         for part in folder.glob(".*.part"):
             if part.name[1:].rsplit(".", 2)[0] in wanted:
-                part.unlink(missing_ok=True)
+                with suppress(OSError), part.open("rb") as file:
+                    if claim(file):
+                        part.unlink()
 
 
 def append_line(path: Path, line: str) -> None:

@@ -1,10 +1,11 @@
 """Files that appear complete or not at all."""
 
+import os
 import re
 
 import pytest
 
-from blindsr.atomic import append_line, read_lines, remove_parts, whole_file, write_whole
+from blindsr.atomic import append_line, claim, read_lines, remove_parts, whole_file, write_whole
 from blindsr.interfaces import BlindSRError
 
 
@@ -35,6 +36,18 @@ def test_what_a_killed_process_left_is_removed(tmp_path, name):
     path.touch()
     remove_parts([path])
     assert sorted(tmp_path.iterdir()) == sorted([path, left[1]])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there no open file can be removed")
+def test_what_another_process_is_writing_stays(tmp_path):
+    path = tmp_path / "a.png"
+    part = tmp_path / ".a.png.0123abcd.part"
+    with part.open("wb") as file:
+        assert claim(file)
+        remove_parts([path])
+        assert part.exists()
+    remove_parts([path])
+    assert not part.exists()
 
 
 def test_lines_after_one_that_was_cut_off(tmp_path):

@@ -46,7 +46,8 @@ def photo(tmp_path: Path, pixels: np.ndarray) -> Path:
 class FakeModel:
     """Enlarges by repetition; fails, or is interrupted, where its ``answer`` says so."""
 
-    field = None
+    field = kernel = sigma = None
+    grid = "centre"
 
     def __init__(self) -> None:
         self.calls: list[SimpleNamespace] = []
@@ -181,6 +182,19 @@ def test_an_input_is_never_replaced(fake, photo, tmp_path, capsys) -> None:
     assert (tmp_path / "photo_x4_x4.png").exists()
 
 
+def test_results_that_a_shell_names_with_their_photos_are_left_out(fake, photo, tmp_path, capsys) -> None:
+    """`blindsr restore *.png --out .`, again and again, also at another scale."""
+    for scale, more in ((4, ["--compare"]), (4, ["--compare"]), (2, [])):
+        inputs = sorted(tmp_path.glob("*.png"))
+        code, _, err = run(capsys, "restore", *inputs, "--out", tmp_path, "--scale", scale, *more)
+        left = ["blindsr: 2 of the inputs are results of the others, and left out"]
+        assert code == 0 and [line for line in err if "left out" in line] == (left if len(inputs) > 1 else [])
+    names = ["photo.png", "photo_x2.png", "photo_x4.png", "photo_x4_compare.png"]
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == names and len(fake.calls) == 2
+    assert run(capsys, "restore", tmp_path / "photo_x2.png", "--out", tmp_path)[0] == 0  # by itself it is a photo
+    assert (tmp_path / "photo_x2_x4.png").exists()
+
+
 def test_options_reach_the_model_in_its_units(fake, photo, tmp_path, capsys) -> None:
     options = ("--sigma", "2.55", "--kernel", "gaussian:1.6", "--scale", 3, "--grid", "corner", "--boundary", "taper")
     more = ("--tile", 64, "--no-refine")
@@ -212,6 +226,21 @@ def test_ctrl_c_is_one_line(fake, photo, tmp_path, capsys) -> None:
     fake.answer = KeyboardInterrupt()
     code, _, err = run(capsys, "restore", photo, "--out", tmp_path / "out")
     assert code == 130 and [line for line in err if "blindsr" in line] == err[-1:] and "stopped" in err[-1]
+
+
+def test_photos_that_failed_are_named_after_ctrl_c_too(fake, photo, tmp_path, capsys) -> None:
+    (tmp_path / "empty.png").touch()
+    fake.answer = KeyboardInterrupt()
+    code, _, err = run(capsys, "restore", tmp_path / "empty.png", photo, "--out", tmp_path / "out")
+    assert code == 130 and [line for line in err if line.startswith(f"blindsr: {tmp_path / 'empty.png'}: ")]
+
+
+def test_a_boundary_that_tiles_do_not_have_is_told(fake, photo, tmp_path, capsys) -> None:
+    fake.kernel, fake.boundary, fake.tiles = np.ones((1, 1)), "reflect", 6
+    told = "in 6 tiles, which are always reflected: --boundary circular made no difference"
+    for asked in ("circular", "reflect"):
+        out = run(capsys, "restore", photo, "--boundary", asked, "--out", tmp_path / asked)[1]
+        assert (told in out) == (asked == "circular")
 
 
 def test_an_error_of_the_user_is_one_line(fake, photo, tmp_path, capsys) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,6 +73,16 @@ class Batch:
                     raise BlindSRError(f"{name}: results in {out} would be taken for photos later: choose another --out")
                 found.setdefault(os.path.abspath(path), path)
         return list(found.values())
+
+    def leave_results_out(self, sources: Sequence[Path], out: Path, made: Mapping[str, str]) -> list[Path]:
+        """``sources`` without results of others among them, which a shell names with them where photos and results lie in
+        one folder. ``made`` tells of every result in ``out`` from what it was made."""
+        names = {source.name for source in sources}
+        stems = {Path(result).stem for result, source in made.items() if Path(source).name in names}
+        left = [s for s in sources if not (_within(s, out) and {s.stem, s.stem.rpartition("_")[0]} & stems)]
+        if len(left) < len(sources):
+            print(f"blindsr: {len(sources) - len(left)} of the inputs are results of the others, and left out", file=sys.stderr)
+        return left
 
     def plan(
         self,
@@ -200,7 +210,7 @@ class Batch:
         """Where an error ends the work within, the photos that failed before it are named all the same."""
         try:
             yield
-        except Exception:
+        except BaseException:  # Ctrl-C too
             self.tell_failures()
             raise
 

@@ -53,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help=f"only DIR/NAME_sheet.png: one piece of the photo under {SHEET_DRAWS} draws",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace sheets that exist")
     parser.add_argument("--jobs", type=count, metavar="N", help="processes (default: one for each core)")
     parser.add_argument(
         "--max-pixels", type=count, default=500_000_000, metavar="N", help="refuse larger photos (default: 500e6)"
@@ -124,7 +125,7 @@ def _sheets(arguments: argparse.Namespace, degradation, batch) -> int:
 
     shuffled, scale, side = Shuffled(degradation), arguments.scale, arguments.patch or SHEET_PATCH
     sources = batch.find(arguments.inputs, arguments.out)
-    jobs = batch.plan(sources, lambda name: (arguments.out / f"{name}_sheet.png",), overwrite=True)
+    jobs = batch.plan(sources, lambda name: (arguments.out / f"{name}_sheet.png",), arguments.overwrite)
 
     def read(job) -> np.ndarray:
         return images.to_float(images.read(job.source, max_pixels=arguments.max_pixels).pixels)
@@ -141,5 +142,6 @@ def _sheets(arguments: argparse.Namespace, degradation, batch) -> int:
         write_whole(job.results[0], file.getvalue())
         return lambda: f"{job.results[0]}: {SHEET_DRAWS} draws of one piece"
 
-    batch.run(jobs, read, work)
+    with batch.failures_told():
+        batch.run(jobs, read, work)
     return batch.finish(arguments.out)

@@ -83,11 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_folder(out)
     manifest = Manifest(out, settings)
-    if manifest.known:
-        model()  # an unusable one is one error, not one for every photo
-    jobs = batch.plan(batch.find(arguments.inputs, out), results, arguments.overwrite, manifest.state)
-    if jobs:
-        model()
-        remove_parts(file for job in jobs for file in job.results)
-        batch.run(jobs, read, work)
+    sources = batch.leave_results_out(batch.find(arguments.inputs, out), out, manifest.made())
+    with batch.failures_told():
+        if manifest.known:
+            model()  # an unusable one is one error, not one for every photo
+        jobs = batch.plan(sources, results, arguments.overwrite, manifest.state)
+        if jobs:
+            model()
+            remove_parts(file for job in jobs for file in job.results)
+            batch.run(jobs, read, work)
     return batch.finish(out)

@@ -68,6 +68,10 @@ class Manifest:
             return None
         return line["state"]
 
+    def made(self) -> dict[str, str]:
+        """The names of the results that it tells of, each with the photo it was made from."""
+        return {name: line.get("source", "") for name, line in self.known.items()}
+
     def hash_of(self, source: Path) -> str:
         if source not in self._hashes:
             self._hashes[source] = content_hash(source)

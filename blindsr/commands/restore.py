@@ -70,7 +70,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--boundary",
         choices=("reflect", "taper", "circular"),
         default="reflect",
-        help="beyond the borders: reflect (default), taper, or circular for data blurred with wrap-around",
+        help="beyond the borders: reflect (default), taper, or circular for data blurred with wrap-around; of photos that are "
+        "restored whole",
     )
     parser.add_argument(
         "--per-tile",
@@ -130,16 +131,17 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_folder(out)
     manifest = Manifest(out, settings, rank, world)
-    sources = batch.find(arguments.inputs, out)
+    sources = batch.leave_results_out(batch.find(arguments.inputs, out), out, manifest.made())
     if rank:
         batch.failures.clear()  # inputs that name no photo: the first process tells of them
-    if manifest.known:
-        model()  # an unusable one is one error, not one for every photo
-    jobs = batch.plan(sources, results, arguments.overwrite, manifest.state, slice(rank, None, world))
-    if jobs:
-        remove_parts(file for job in jobs for file in job.results)
-        task = RestoreTask(arguments, model(), manifest)
-        batch.run(jobs, task.read, task.work, quiet=rank > 0)
+    with batch.failures_told():
+        if manifest.known:
+            model()  # an unusable one is one error, not one for every photo
+        jobs = batch.plan(sources, results, arguments.overwrite, manifest.state, slice(rank, None, world))
+        if jobs:
+            remove_parts(file for job in jobs for file in job.results)
+            task = RestoreTask(arguments, model(), manifest)
+            batch.run(jobs, task.read, task.work, quiet=rank > 0)
     code = batch.finish(out)
     if world > 1:
         manifest.finish(wait=code != 0)
@@ -199,11 +201,14 @@ class RestoreTask:
             record = {"input": str(job.source), "output": str(job.results[0])}
             write_whole(job.results[1], json_bytes(record | restored.record()))
             if middle is not None:
-                picture = before_and_after(middle, restored.kernel, options.grid, restored.sigma)
+                picture = before_and_after(middle, restored.kernel, restored.grid, restored.sigma)
                 write_whole(job.results[2], png(picture))
             if restored.field is not None:
                 write_whole(job.results[-1], png(kernel_sheet(restored.field.kernels)))
             self.manifest.note("done", job.source, job.results[0])
-            return result_line(job.results[0], restored)
+            line = result_line(job.results[0], restored)
+            if restored.kernel is not None and restored.boundary != options.boundary:
+                line += f"\n  in {restored.tiles} tiles, which are always reflected: --boundary {options.boundary} made no difference"
+            return line
 
         return rest

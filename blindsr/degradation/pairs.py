@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from blindsr import images, registry
-from blindsr.atomic import append_line, read_lines
+from blindsr.atomic import append_line, read_lines, remove_parts
 from blindsr.degradation.shuffled import Shuffled, ShuffledConfig
 from blindsr.interfaces import BlindSRError
 from blindsr.workers import spread
@@ -138,8 +138,9 @@ class PairWriter:
         number of its pairs and, where it failed, the reason."""
         if not tasks:
             return
-        begun = [self.line(task.source, draw)["lr"] for task in tasks for draw in task.draws]
-        append_line(self.out / BEGUN, json.dumps({"begun": begun}, ensure_ascii=False))
+        lines = [self.line(task.source, draw) for task in tasks for draw in task.draws]
+        remove_parts(self.out / line[part] for line in lines for part in ("lr", "hr"))
+        append_line(self.out / BEGUN, json.dumps({"begun": [line["lr"] for line in lines]}, ensure_ascii=False))
         for task, lines, error in self._results(tasks, processes):
             for line in lines:
                 append_line(self.out / MANIFEST, json.dumps(line, ensure_ascii=False))

@@ -87,16 +87,14 @@ def write_tiff(
     icc: bytes | None,
     exif: Image.Exif | None,
 ) -> None:
-    """The same as deflated TIFF in tiles of 256×256, with EXIF (of its main directory, the texts); a BigTIFF, without
-    EXIF's other directories, where it could grow beyond 4 GB. ``stream`` must be readable too."""
+    """The same as deflated TIFF in tiles of 256×256, with EXIF; a BigTIFF, without EXIF's other directories, where it
+    could grow beyond 4 GB. ``stream`` must be readable too."""
     import tifffile
 
     height, width, count = shape
-    texts = []
-    for tag, value in (exif or {}).items():
-        if isinstance(value, str):
-            text = value.encode("utf-8", "replace")
-            texts.append((tag, "s", len(text) + 1, text + b"\0", True))
+    exif = exif or Image.Exif()
+    density = [exif.get(tag) for tag in (metadata.X_RESOLUTION, metadata.Y_RESOLUTION)]
+    unit = exif.get(metadata.RESOLUTION_UNIT, 2)  # inches, where nothing is said
     with tifffile.TiffWriter(stream, bigtiff=height * width * count * dtype.itemsize > _BIG, byteorder="<") as file:
         file.write(
             _tiles(bands, shape, dtype),
@@ -111,9 +109,23 @@ def write_tiff(
             metadata=None,
             software=False,
             iccprofile=icc,
-            extratags=texts,
+            resolution=None if None in density else tuple(map(float, density)),
+            resolutionunit=None if None in density else unit,
+            extratags=list(_tags(exif)),
         )
-    _add_directories(stream, {tag: exif[tag] for tag in (metadata.EXIF_IFD, metadata.GPS_IFD) if exif and tag in exif})
+    _add_directories(stream, {tag: exif[tag] for tag in (metadata.EXIF_IFD, metadata.GPS_IFD) if tag in exif})
+
+
+def _tags(exif: Image.Exif) -> Iterator[tuple[int, str, int, Any, bool]]:
+    """The texts and ratings of the main directory, as tifffile takes them."""
+    for tag, value in exif.items():
+        if isinstance(value, str):
+            text = value.encode("utf-8", "replace")
+            yield tag, "s", len(text) + 1, text + b"\0", True
+        elif isinstance(value, bytes):
+            yield tag, "B", len(value), value, True
+        elif tag in metadata.RATINGS:
+            yield tag, "H", 1, value, True
 
 
 def _tiles(bands: Iterable[np.ndarray], shape: tuple[int, int, int], dtype: np.dtype) -> Iterator[np.ndarray]:

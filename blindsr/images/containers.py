@@ -68,7 +68,7 @@ def open_with_pillow(kind: str, stream: IO[bytes]) -> Image.Image:
     header = stream.read(HEADER_BYTES)
     width, height = webp_size(header) if kind == "WebP" else (0, 0)
     stream.seek(0)
-    with _pillow_limit_lifted(width * height), _large_profiles_let_in(kind):
+    with _pillow_limit_lifted(width * height), _large_texts_let_in(kind):
         image = _PLUGINS[kind](stream)
     key = image.info.get("transparency")
     if kind == "PNG" and image.mode == "L" and isinstance(key, int):  # Pillow spreads 2 and 4 bits over 8, but not this level
@@ -78,6 +78,14 @@ def open_with_pillow(kind: str, stream: IO[bytes]) -> Image.Image:
 
 def load(image: Image.Image) -> None:
     """Decode the pixels; raises when data are missing or damaged."""
+    if image.format == "PNG":
+        read_rest = image.load_end  # by which Pillow reads what stands behind the pixels
+
+        def load_end() -> None:
+            with _large_texts_let_in("PNG"):
+                read_rest()
+
+        image.load_end = load_end
     with _pillow_limit_lifted(image.width * image.height):
         image.load()
 
@@ -90,9 +98,9 @@ def jpeg_step(image: JpegImagePlugin.JpegImageFile) -> float:
     return sum(steps) / len(steps)
 
 
-def _large_profiles_let_in(kind: str) -> AbstractContextManager[None]:
-    """Colour profiles in PNG files up to Pillow's limit for all texts together (64 MiB), not for one (1 MiB): some are so
-    large, and we write them."""
+def _large_texts_let_in(kind: str) -> AbstractContextManager[None]:
+    """Colour profiles and texts in PNG files up to Pillow's limit for all of them together (64 MiB), not for one (1 MiB): some
+    are so large, before the pixels or behind them, and we write such profiles."""
     if kind != "PNG":
         return nullcontext()
     return _pillow_set(PngImagePlugin, "MAX_TEXT_CHUNK", PngImagePlugin.MAX_TEXT_MEMORY)

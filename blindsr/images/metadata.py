@@ -8,18 +8,21 @@ Sources: EXIF 2.32 (CIPA DC-008), TIFF 6.0, ICC.1:2010 section 7.2.
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
 
 ORIENTATION, EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x0112, 0x8769, 0x8825, 0xA005
 MAKER_NOTE, PIXEL_WIDTH, PIXEL_HEIGHT = 0x927C, 0xA002, 0xA003
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 0x011A, 0x011B, 0x0128
+RATINGS = 0x4746, 0x4749  # of five stars, and in percent
 
 # Tags of the main directory that stay true when the pixels change: description, make, model, resolution, software,
 # date, artist, host computer, rating, copyright and the Windows title, comment, author, keywords, subject.
 _DESCRIPTIVE = (
-    *(0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C),
-    *(0x4746, 0x4749, 0x8298, 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F),
+    *(0x010E, 0x010F, 0x0110, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, 0x0131, 0x0132, 0x013B, 0x013C),
+    *(*RATINGS, 0x8298, 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F),
 )
 _JPEG_LIMIT = 65_533  # a JPEG segment's length is 16 bits and counts itself
 
@@ -55,22 +58,35 @@ def upright(array: np.ndarray, orientation: int) -> np.ndarray:
 def describe(exif: Image.Exif) -> bytes | None:
     """The descriptive part of ``exif`` with its orientation reset to 1, as bytes beginning ``Exif\\0\\0``.
 
-    None when nothing is there or when it is too damaged to be read."""
+    None when nothing is there or when it is too damaged to be read. A single entry that cannot be written, such as a
+    height below the sea where the standard has no sign, is left out."""
     try:
         kept = Image.Exif()
         for tag in _DESCRIPTIVE:
-            if tag in exif:
+            if tag in exif and _writable(tag, exif[tag]):
                 kept[tag] = exif[tag]
         if ORIENTATION in exif:
             kept[ORIENTATION] = 1
         for directory in (EXIF_IFD, GPS_IFD):
-            if content := dict(exif.get_ifd(directory)):
-                if INTEROP_IFD in content:
-                    content[INTEROP_IFD] = dict(exif.get_ifd(INTEROP_IFD))
+            content = dict(exif.get_ifd(directory))
+            if INTEROP_IFD in content:
+                content[INTEROP_IFD] = dict(exif.get_ifd(INTEROP_IFD))
+            if content := {tag: value for tag, value in content.items() if _writable(tag, value, directory)}:
                 kept[directory] = content
         return kept.tobytes() if len(kept) else None
     except Exception:
         return None
+
+
+def _writable(tag: int, value: Any, directory: int | None = None) -> bool:
+    """Whether Pillow writes this entry of the main or another ``directory``, and reads it again."""
+    alone, again = Image.Exif(), Image.Exif()
+    alone.update({tag: value} if directory is None else {directory: {tag: value}})
+    try:
+        again.load(alone.tobytes())
+        return bool(again if directory is None else again.get_ifd(directory))
+    except Exception:
+        return False
 
 
 def parse(exif: bytes | None, height: int, width: int) -> Image.Exif | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from blindsr.atomic import whole_file
+from blindsr.atomic import claim, whole_file
 from blindsr.images import bands as bands_of
 from blindsr.images import metadata
 from blindsr.images.containers import FORMATS
@@ -52,6 +52,7 @@ def write_bands(
     came = _Source(bands)
     try:
         with whole_file(path) as part, part.open("w+b") as stream:
+            claim(stream)  # it may take minutes
             if kind == "TIFF":  # of any depth: Pillow's libtiff cannot both compress and write EXIF
                 bands_of.write_tiff(stream, came, shape, dtype, icc, parsed)
             elif kind == "PNG" and (dtype == np.uint16 or not isinstance(bands, list)):

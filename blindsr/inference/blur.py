@@ -20,7 +20,7 @@ from blindsr.ops.fourier import grid_shift
 @dataclass(frozen=True)
 class Blur:
     """The ``kernel`` (1, 1, h, w) with the ``shift`` that the grid asks for, and ``sigma`` (1,) in [0, 1]; None for
-    what is not known yet. The sources say where each is from; ``kernel_source`` is None, as is all else, for a model that
+    what is not known yet. ``grid``: where the pixels of the photo lie among those of the result. The sources say where each is from; ``kernel_source`` is None, as is all else, for a model that
     uses no kernel. ``name``: word or file of a given kernel; ``doubt`` (1,) and ``loops``: of an estimated one."""
 
     kernel: Tensor | None
@@ -28,6 +28,7 @@ class Blur:
     sigma: Tensor | None
     kernel_source: Literal["given", "estimated"] | None
     sigma_source: Literal["given", "estimated", "classical"] | None
+    grid: Grid = "centre"
     name: str | None = None
     doubt: Tensor | None = None
     loops: tuple[Loop, ...] = ()
@@ -77,16 +78,17 @@ def known_blur(
     level = None if sigma is None else torch.tensor([check_sigma(sigma)], dtype=torch.float32, device=device)
     how: Literal["given", "estimated"] = "estimated" if level is None else "given"
     if kernel is None:
-        return Blur(None, shift, level, "estimated", how) if finds_kernel else Blur(None, shift, None, None, None)
+        known = (level, "estimated", how) if finds_kernel else (None, None, None)
+        return Blur(None, shift, *known, grid)
     if isinstance(kernel, (str, os.PathLike)):
         name = os.fspath(kernel).strip()
         array = parse_kernel(name, scale)
         if is_bicubic(name):
-            shift = 0.0
+            shift, grid = 0.0, "centre"  # whatever was asked: it holds that offset itself
     else:
         name, array = "array", tidy(kernel, "the kernel")
     k = torch.from_numpy(array)[None, None].to(device, torch.float32)
-    return Blur(k, shift, level, "given", how, name)
+    return Blur(k, shift, level, "given", how, grid, name)
 
 
 def check_fits(blur: Blur, size: tuple[int, int], kernel_size: tuple[int, int] | None, boundary: str) -> None:

@@ -140,7 +140,7 @@ class BlindSR:
         estimates it. ``grid`` says where the pixels of the source lie among those of the result:
         ``centre`` puts the result on top of any ordinary enlargement, ``corner`` is for data that was
         decimated classically, and for files of kernels that hold their own offset (the published ones
-        for bicubic; the word ``bicubic`` is right on either grid). ``boundary``: see
+        for bicubic, with which alpha lies (s−1)/2 pixels off; the word ``bicubic`` is right on either grid). ``boundary``: see
         :func:`blindsr.inference.boundary.pad`. ``tile`` forces tiles of that many source pixels a side (None:
         only where memory asks for it); tiles are always reflected. ``progress(done, total)`` is told of every tile.
         ``into`` is handed the result from top to bottom in bands (h, s·W, S), alpha last, as they get done; the answer
@@ -177,13 +177,13 @@ class BlindSR:
                 elif photo.alpha is None:
                     into(band)
                 else:
-                    into(as_array(band, enlarge_alpha(photo.alpha, passage.scale, grid, slice(top, top + len(band))), 3))
+                    into(as_array(band, enlarge_alpha(photo.alpha, passage.scale, passage.blur.grid, slice(top, top + len(band))), 3))
                 top += len(band)
-        result = self._answer(source, passage, grid, precision, started)
+        result = self._answer(source, passage, precision, started)
         if into is not None:
             return result
         pixels = np.concatenate(kept) if len(kept) > 1 else kept[0]
-        alpha = None if photo.alpha is None else enlarge_alpha(photo.alpha, passage.scale, grid)
+        alpha = None if photo.alpha is None else enlarge_alpha(photo.alpha, passage.scale, passage.blur.grid)
         photo = replace(photo, pixels=pixels, alpha=alpha, coding_noise=None)
         return replace(result, photo=photo, image=as_array(pixels, alpha, dimensions(source)))
 
@@ -206,7 +206,7 @@ class BlindSR:
         precision = self._resolved(photo, scale)
         with self._networks(precision):
             passage.estimate()
-        return self._answer(source, passage, grid, precision, started)
+        return self._answer(source, passage, precision, started)
 
     # -- how it is done ----------------------------------------------------------------------------------
 
@@ -245,7 +245,7 @@ class BlindSR:
         stack.enter_context(torch.autocast(self.device.type, torch.bfloat16, enabled=precision == "bf16"))
         return stack
 
-    def _answer(self, source: Source, passage: Passage, grid: Grid, precision: str, started: float) -> Restored:
+    def _answer(self, source: Source, passage: Passage, precision: str, started: float) -> Restored:
         blur = passage.blur
         return Restored(
             image=None,
@@ -256,7 +256,7 @@ class BlindSR:
             kernel_source=blur.kernel_source,
             sigma_source=blur.sigma_source,
             scale=passage.scale,
-            grid=grid,
+            grid=blur.grid,
             shift=blur.shift,
             boundary=passage.boundary,
             precision=precision,

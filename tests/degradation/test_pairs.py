@@ -44,12 +44,13 @@ def test_the_same_whoever_makes_them(photos, tmp_path, capsys):
     manifest = tmp_path / "one" / "manifest.jsonl"
     manifest.write_text(manifest.read_text()[:-20])  # as a crash leaves it: the last pair is not told of
     (tmp_path / "one" / "lr" / "1_0001.png").unlink()
+    (tmp_path / "one" / "lr" / ".1_0001.png.0123abcd.part").touch()
     capsys.readouterr()
     assert degrade(photos, tmp_path / "one", "--jobs", "1") == 0
     assert "2 pairs made, 4 were there already" in capsys.readouterr().out
     assert degrade(photos, tmp_path / "one", "--jobs", "1") == 0
     assert "0 pairs made, 6 were there already" in capsys.readouterr().out
-    assert contents(tmp_path / "one") == whole
+    assert contents(tmp_path / "one") == whole and not list(tmp_path.glob("one/*/.*"))
 
 
 def test_another_photo_of_the_same_name_is_not_passed_over(photos, tmp_path, capsys):
@@ -136,6 +137,8 @@ def test_sheets_show_24_draws(photos, tmp_path):
     assert degrade(photos, tmp_path / "look", "--sheet") == 0
     sheet = Image.open(tmp_path / "look" / "0_sheet.png")
     assert sheet.size == (4 + 6 * (32 + 4), 4 + 4 * (32 + 4))
+    assert degrade(photos, tmp_path / "look", "--sheet") == 2  # it may be the user's
+    assert degrade(photos, tmp_path / "look", "--sheet", "--overwrite") == 0
     assert not (tmp_path / "look" / "lr").exists()
 
 

@@ -150,6 +150,43 @@ def test_texts_in_tiff(tmp_path: Path) -> None:
     assert {tag: back[tag] for tag in texts} == written and "Hafen" in back[0x010E]
 
 
+def test_a_single_entry_that_cannot_be_written_costs_no_other(tmp_path: Path) -> None:
+    """A height below the sea, for one: the standard has no sign there."""
+    exif = Image.Exif()
+    exif[0x010F], exif[metadata.EXIF_IFD] = "Maker", {0x9003: "2020:02:03 04:05:06"}
+    exif[metadata.GPS_IFD] = {1: "N", 6: 577.0}
+    data = exif.tobytes()
+    for unsigned, signed in (((">HHI", 6, 5, 1), (">HHI", 6, 10, 1)), ((">II", 577, 1), (">ii", -577, 1))):
+        order = "<" if data[6:8] == b"II" else ">"
+        before, after = (struct.pack(order + form[1:], *numbers) for form, *numbers in (unsigned, signed))
+        assert data.count(before) == 1
+        data = data.replace(before, after)
+    Image.fromarray(noise(4, 5, 3, np.uint8)).save(tmp_path / "a.jpg", exif=data)
+    back = metadata.parse(images.read(tmp_path / "a.jpg").exif, 4, 5)
+    assert back[0x010F] == "Maker" and back[metadata.EXIF_IFD][0x9003].startswith("2020")
+    assert back[metadata.GPS_IFD] == {1: "N"}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp"])
+def test_resolution_and_ratings_go_along(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif.update({0x011A: 300.0, 0x011B: 300.0, 0x0128: 2, 0x4746: 5, 0x9C9B: "Title\0".encode("utf-16le")})
+    images.write(tmp_path / f"a{suffix}", Photo(noise(4, 5, 3, np.uint8), exif=exif.tobytes()))
+    back = metadata.parse(images.read(tmp_path / f"a{suffix}").exif, 4, 5)
+    assert [float(back[tag]) for tag in (0x011A, 0x011B, 0x0128, 0x4746)] == [300, 300, 2, 5]
+    assert bytes(back[0x9C9B]) == "Title\0".encode("utf-16le")
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_long_texts_in_png(tmp_path: Path, behind: bool) -> None:
+    text = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(range(32, 127)) * 25_000))
+    file = io.BytesIO()
+    Image.fromarray(noise(6, 7, 3, np.uint8)).save(file, "PNG")
+    at = file.getvalue().index(b"IEND" if behind else b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(file.getvalue()[:at] + text + file.getvalue()[at:])
+    assert same(images.read(tmp_path / "a.png").pixels, noise(6, 7, 3, np.uint8))
+
+
 def test_unsuitable_profile_and_overlong_exif(tmp_path: Path) -> None:
     images.write(tmp_path / "a.png", Photo(noise(4, 4, 1, np.uint8), icc=SRGB))
     assert images.read(tmp_path / "a.png").icc is None

@@ -110,7 +110,11 @@ def test_the_word_bicubic_is_not_moved_twice(plain: BlindSR, scale: int) -> None
     for grid in ("centre", "corner"):
         restored = plain.restore(lr, scale, "bicubic", 0.01, grid=grid)
         assert np.abs(offset(restored.image, 255 * hr)).max() < 0.1
-        assert restored.shift == 0
+        assert restored.shift == 0 and restored.grid == "centre"
+        ramp = np.linspace(0, 255, lr.shape[1]).astype(np.uint8)
+        alpha = np.broadcast_to(ramp, lr.shape[:2])[..., None]
+        with_alpha = plain.restore(np.concatenate([lr, alpha], 2), scale, "bicubic", 0.01, grid=grid).image[..., 3]
+        np.testing.assert_array_equal(with_alpha, enlarge_alpha(alpha[..., 0], scale, "centre"))
 
 
 def test_it_sharpens(plain: BlindSR) -> None:
