@@ -120,7 +120,7 @@ def _sheets(arguments: argparse.Namespace, degradation, batch) -> int:
 
     from blindsr import images
     from blindsr.atomic import write_whole
-    from blindsr.commands.pictures import contact_sheet, middle, to_8_bit
+    from blindsr.commands.pictures import as_rgb, contact_sheet, middle
     from blindsr.degradation.shuffled import Shuffled
 
     shuffled, scale, side = Shuffled(degradation), arguments.scale, arguments.patch or SHEET_PATCH
@@ -136,7 +136,7 @@ def _sheets(arguments: argparse.Namespace, degradation, batch) -> int:
         for draw in range(SHEET_DRAWS):
             lr = middle(shuffled(piece, scale, np.random.default_rng((arguments.seed, draw))).lr, side)
             lr = lr.repeat(scale, axis=0).repeat(scale, axis=1)
-            panels.append(to_8_bit(images.from_float(lr, np.uint8)))
+            panels.append(as_rgb(images.from_float(lr, np.uint8)))
         file = io.BytesIO()
         contact_sheet(panels, SHEET_COLUMNS).save(file, "PNG")
         write_whole(job.results[0], file.getvalue())

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from blindsr import images
 from blindsr.kernels.files import gray_levels
 from blindsr.ops.resize import bicubic_enlarge
 
@@ -27,11 +28,9 @@ def middle(pixels: np.ndarray, side: int) -> np.ndarray:
     return pixels[top : top + side, left : left + side]
 
 
-def to_8_bit(pixels: np.ndarray) -> np.ndarray:
+def as_rgb(pixels: np.ndarray) -> np.ndarray:
     """(H, W[, C]) uint8 or uint16 -> (H, W, 3) uint8; an alpha channel is left out."""
-    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    if pixels.dtype == np.uint16:
-        pixels = np.round(pixels / 257).astype(np.uint8)
+    pixels = images.to_8_bits(pixels if pixels.ndim == 3 else pixels[..., None])
     channels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, axis=2)
     return np.ascontiguousarray(channels)
 
@@ -44,7 +43,7 @@ class Middle:
     def __init__(self, lr: np.ndarray, scale: int):
         self.scale = scale
         self.whole = max(lr.shape[:2]) * scale <= LARGEST
-        self.before = to_8_bit(middle(lr, LARGEST // scale))
+        self.before = as_rgb(middle(lr, LARGEST // scale))
         self._top, self._left = (max(n - LARGEST // scale, 0) // 2 * scale for n in lr.shape[:2])
         self._row = 0
         self._kept: list[np.ndarray] = []
@@ -55,7 +54,7 @@ class Middle:
         first, last = (max(edge - self._row, 0) for edge in (self._top, self._top + height))
         self._row += len(band)
         if first < last:
-            self._kept.append(to_8_bit(band[first:last, self._left : self._left + width]))
+            self._kept.append(as_rgb(band[first:last, self._left : self._left + width]))
 
     @property
     def after(self) -> np.ndarray:

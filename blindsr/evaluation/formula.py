@@ -64,10 +64,8 @@ def _blur_levels(hr: np.ndarray, kernel: np.ndarray, boundary: str) -> np.ndarra
     """On whole levels of 8 bits; the output is of the same type, which cuts the fraction off."""
     if kernel.min() < 0:
         raise BlindSRError("a kernel with negative taps cannot blur 8-bit values: choose 'blur: float'")
-    if hr.dtype == np.uint16:
-        hr = np.rint(hr / 257).astype(np.uint8)
     mode = {"wrap": "wrap", "reflect": "mirror"}[boundary]
-    return scipy.ndimage.convolve(hr, kernel[..., None], mode=mode)
+    return scipy.ndimage.convolve(images.to_8_bits(hr), kernel[..., None], mode=mode)
 
 
 def _blur_float(hr: np.ndarray, kernel: np.ndarray, boundary: str) -> np.ndarray:

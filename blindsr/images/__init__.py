@@ -11,7 +11,7 @@ CMYK file is read at 8 bits.
 """
 
 from blindsr.images.finding import find
-from blindsr.images.photo import ImageError, Photo, from_float, rounding_noise, to_float
+from blindsr.images.photo import ImageError, Photo, from_float, rounding_noise, to_8_bits, to_float
 from blindsr.images.reading import CODING_NOISE, MAX_PIXELS, read, with_history
 from blindsr.images.writing import check_writable, write, write_bands
 
@@ -25,6 +25,7 @@ __all__ = [
     "from_float",
     "read",
     "rounding_noise",
+    "to_8_bits",
     "to_float",
     "with_history",
     "write",

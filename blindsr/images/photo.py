@@ -61,6 +61,11 @@ def from_float(array: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
     return np.rint(np.clip(scaled, 0, largest, out=scaled), out=scaled).astype(dtype)
 
 
+def to_8_bits(array: np.ndarray) -> np.ndarray:
+    """uint16 as uint8, each value the nearest of its 256 levels; anything else as it is."""
+    return np.rint(array / 257).astype(np.uint8) if array.dtype == np.uint16 else array
+
+
 def rounding_noise(dtype: np.dtype | type) -> float:
     """Standard deviation, in [0, 1], of the error that rounding to the whole levels of ``dtype`` makes: a twelfth of a level,
     under the root."""

@@ -81,9 +81,7 @@ class ResidentSource:
             if pixels is not None:
                 kept.append(i)
                 sizes.append(pixels.shape[:2])
-                if pixels.dtype != np.uint8:
-                    pixels = images.from_float(images.to_float(pixels), np.uint8)
-                pieces.append(torch.from_numpy(pixels.reshape(-1, 3).copy()))
+                pieces.append(torch.from_numpy(images.to_8_bits(pixels).reshape(-1, 3).copy()))
         largest = max(config.surround(s) for s in config.scales)
         if not any(min(size) >= largest for size in sizes):
             raise BlindSRError(f"no photo is readable and at least {largest} pixels a side; {config.cure_of_size}")

@@ -187,6 +187,12 @@ def test_long_texts_in_png(tmp_path: Path, behind: bool) -> None:
     assert same(images.read(tmp_path / "a.png").pixels, noise(6, 7, 3, np.uint8))
 
 
+def test_sixteen_bits_become_eight() -> None:
+    deep = np.array([0, 128, 129, 257, 65407, 65535], np.uint16)
+    assert images.to_8_bits(deep).tolist() == [0, 0, 1, 1, 255, 255] and images.to_8_bits(deep).dtype == np.uint8
+    assert images.to_8_bits(np.arange(3, dtype=np.uint8)).tolist() == [0, 1, 2]
+
+
 def test_unsuitable_profile_and_overlong_exif(tmp_path: Path) -> None:
     images.write(tmp_path / "a.png", Photo(noise(4, 4, 1, np.uint8), icc=SRGB))
     assert images.read(tmp_path / "a.png").icc is None
