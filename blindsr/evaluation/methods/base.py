@@ -50,7 +50,7 @@ class Method:
     """Whether it works with the other kernels of the protocol, of which there must be some."""
     version = 1
     """Raise it when the same case comes out otherwise than before, so that finished cells are done anew. That of methods
-    which run a model is :data:`RUNS`."""
+    which run a model is :data:`RUNS`, and more where they find the kernel."""
 
     def __init__(self, config: Any):
         self.config = config

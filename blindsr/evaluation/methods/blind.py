@@ -11,6 +11,9 @@ from blindsr.interfaces import BlindSRError, Iterate
 from blindsr.registry import register
 
 
+FINDS = 1  # raise it when kernels are found otherwise; what is told its kernel stays as it is
+
+
 @dataclass(frozen=True)
 class BlindConfig:
     """No options."""
@@ -22,7 +25,7 @@ class Blind(Method):
     one too where the kernel is refined after it."""
 
     needs_model = True
-    version = RUNS
+    version = RUNS + FINDS
 
     def check(self, model: AlternatingSR | None) -> None:
         if not model.blind:
