@@ -119,6 +119,18 @@ def test_gaussians_in_noise_are_told_by_the_first_estimate(tiny, sharp, monkeypa
     assert kernel_distance(answer, true)[1].item() < 0.5 * kernel_distance(found.kernel.float(), true)[1].item()
 
 
+@pytest.mark.parametrize("scale, most", [(1, 0.1), (2, 0.1), (4, 0.35)])
+def test_how_far_a_gaussian_is_doubted(tiny, sharp, scale, most):
+    """Little is enlarged: less than the estimators had thought of their kernel. Else as far as they had."""
+    y = decimate(blur(sharp, as_kernel(gaussian(25, 1.6))), scale)
+    with torch.inference_mode():
+        found = tiny(y, scale)
+        last = replace(found.iterates[-1], doubt=torch.full((1,), 0.35))
+        refined = refine(tiny, pad(y, scale, None), scale, Restoration((*found.iterates[:-1], last)))
+    assert kernel_distance(nearest_gaussian(refined.kernel), refined.kernel).item() < 1e-3
+    assert refined.iterates[-1].doubt.item() == pytest.approx(most)
+
+
 def test_a_kernel_that_is_right_and_known_to_be_stays(tiny, sharp):
     """It does not drift to a Dirac, which explains every photo, nor anywhere else."""
     true = as_kernel(gaussian(25, 1.6))
