@@ -138,9 +138,9 @@ class PairWriter:
         number of its pairs and, where it failed, the reason."""
         if not tasks:
             return
-        lines = [self.line(task.source, draw) for task in tasks for draw in task.draws]
-        remove_parts(self.out / line[part] for line in lines for part in ("lr", "hr"))
-        append_line(self.out / BEGUN, json.dumps({"begun": [line["lr"] for line in lines]}, ensure_ascii=False))
+        wanted = [self.line(task.source, draw) for task in tasks for draw in task.draws]
+        remove_parts(self.out / line[part] for line in wanted for part in ("lr", "hr"))
+        append_line(self.out / BEGUN, json.dumps({"begun": [line["lr"] for line in wanted]}, ensure_ascii=False))
         for task, lines, error in self._results(tasks, processes):
             for line in lines:
                 append_line(self.out / MANIFEST, json.dumps(line, ensure_ascii=False))

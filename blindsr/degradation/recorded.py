@@ -56,13 +56,13 @@ class Records:
     def joined(cls, parts: Sequence[Records]) -> Records:
         """Those of several, one after another; kernels with zeros around them up to the size of the largest."""
 
-        def joined(name: str) -> np.ndarray:
+        def whole(name: str) -> np.ndarray:
             values = [getattr(part, name) for part in parts]
             if name in ("k", "found"):
                 values = [kernels.numpy() for kernels in same_size(*map(torch.from_numpy, values))]
             return np.concatenate(values)
 
-        return cls(*map(joined, cls.__dataclass_fields__))
+        return cls(*map(whole, cls.__dataclass_fields__))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ Sources: EXIF 2.32 (CIPA DC-008), TIFF 6.0, ICC.1:2010 section 7.2.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,22 +61,34 @@ def describe(exif: Image.Exif) -> bytes | None:
 
     None when nothing is there or when it is too damaged to be read. A single entry that cannot be written, such as a
     height below the sea where the standard has no sign, is left out."""
-    try:
-        kept = Image.Exif()
-        for tag in _DESCRIPTIVE:
-            if tag in exif and _writable(tag, exif[tag]):
-                kept[tag] = exif[tag]
-        if ORIENTATION in exif:
-            kept[ORIENTATION] = 1
-        for directory in (EXIF_IFD, GPS_IFD):
-            content = dict(exif.get_ifd(directory))
-            if INTEROP_IFD in content:
-                content[INTEROP_IFD] = dict(exif.get_ifd(INTEROP_IFD))
-            if content := {tag: value for tag, value in content.items() if _writable(tag, value, directory)}:
-                kept[directory] = content
-        return kept.tobytes() if len(kept) else None
-    except Exception:
-        return None
+    for keeps in (_any, _writable):  # entry by entry only where they cannot be written together: it takes many times as long
+        try:
+            kept = _described(exif, keeps)
+            return kept.tobytes() if len(kept) else None
+        except Exception:
+            continue
+    return None
+
+
+def _described(exif: Image.Exif, keeps: Callable[..., bool]) -> Image.Exif:
+    """The descriptive entries that are to be kept."""
+    kept = Image.Exif()
+    for tag in _DESCRIPTIVE:
+        if tag in exif and keeps(tag, exif[tag]):
+            kept[tag] = exif[tag]
+    if ORIENTATION in exif:
+        kept[ORIENTATION] = 1
+    for directory in (EXIF_IFD, GPS_IFD):
+        content = dict(exif.get_ifd(directory))
+        if INTEROP_IFD in content:
+            content[INTEROP_IFD] = dict(exif.get_ifd(INTEROP_IFD))
+        if content := {tag: value for tag, value in content.items() if keeps(tag, value, directory)}:
+            kept[directory] = content
+    return kept
+
+
+def _any(tag: int, value: Any, directory: int | None = None) -> bool:
+    return True
 
 
 def _writable(tag: int, value: Any, directory: int | None = None) -> bool:

@@ -21,7 +21,8 @@ from blindsr.ops.fourier import grid_shift
 class Blur:
     """The ``kernel`` (1, 1, h, w) with the ``shift`` that the grid asks for, and ``sigma`` (1,) in [0, 1]; None for
     what is not known yet. ``grid``: where the pixels of the photo lie among those of the result. The sources say where each is
-    from; ``kernel_source`` is None, as is all else, for a model that uses no kernel. ``name``: word or file of a given kernel; ``doubt`` (1,) and ``loops``: of an estimated one."""
+    from; ``kernel_source`` is None, as is all else, for a model that uses no kernel. ``name``: word or file of a given kernel;
+    ``doubt`` (1,) and ``loops``: of an estimated one."""
 
     kernel: Tensor | None
     shift: float
