@@ -58,7 +58,7 @@ PLACED = 0.4  # the doubt from which on a kernel may be camera shake that stands
 GAUSSIAN = 0.1  # relative distance to the nearest Gaussian up to which a kernel is nearly one
 ROUND = 0.5  # the same to the nearest disk, up to which a kernel may stand for one
 RINGS = 1.1  # times the total variation
-DOUBT_OF_GAUSSIANS = {1: 0.1, 2: 0.1, 3: 1.0, 4: 1.0}  # by scale: at most
+DOUBT_OF_GAUSSIANS = {1: 0.05, 2: 0.05, 3: 1.0, 4: 1.0}  # by scale: at most
 NOISE = 1.0 / 255  # from this σ on, at ×1, the first estimate knows most of Gaussians
 SHAKEN = 0.5, 0.4, 0.3  # the doubts of the rounds that a kernel found from coarse to fine goes through
 

@@ -10,7 +10,7 @@ from blindsr.evaluation.methods.base import RUNS, Method, Result, run_model
 from blindsr.interfaces import BlindSRError, Iterate
 from blindsr.registry import register
 
-FINDS = 1  # raise it when kernels are found otherwise; what is told its kernel stays as it is
+FINDS = 2  # raise it when kernels are found otherwise; what is told its kernel stays as it is
 
 
 @dataclass(frozen=True)
