@@ -195,6 +195,14 @@ def test_results_that_a_shell_names_with_their_photos_are_left_out(fake, photo, 
     assert (tmp_path / "photo_x2_x4.png").exists()
 
 
+def test_a_photo_with_a_name_like_that_of_a_result_is_restored(fake, photo, tmp_path, capsys) -> None:
+    own = tmp_path / "photo_x4_cut.png"
+    own.write_bytes(photo.read_bytes())
+    assert run(capsys, "restore", photo, "--out", tmp_path)[0] == 0
+    assert run(capsys, "restore", photo, own, "--out", tmp_path)[0] == 0
+    assert (tmp_path / "photo_x4_cut_x4.png").exists() and len(fake.calls) == 2
+
+
 def test_options_reach_the_model_in_its_units(fake, photo, tmp_path, capsys) -> None:
     options = ("--sigma", "2.55", "--kernel", "gaussian:1.6", "--scale", 3, "--grid", "corner", "--boundary", "taper")
     more = ("--tile", 64, "--no-refine")

@@ -74,13 +74,17 @@ class Batch:
                 found.setdefault(os.path.abspath(path), path)
         return list(found.values())
 
-    def leave_results_out(self, sources: Sequence[Path], out: Path, made: Mapping[str, str]) -> list[Path]:
+    def leave_results_out(
+        self, sources: Sequence[Path], out: Path, made: Mapping[str, str], beside: Sequence[str], quiet: bool = False
+    ) -> list[Path]:
         """``sources`` without results of others among them, which a shell names with them where photos and results lie in
-        one folder. ``made`` tells of every result in ``out`` from what it was made."""
+        one folder. ``made`` tells of every result in ``out`` from what it was made; a picture may lie ``beside`` a result, whose
+        name ends so after the result's stem. ``quiet`` does not say how many."""
         names = {source.name for source in sources}
-        stems = {Path(result).stem for result, source in made.items() if Path(source).name in names}
-        left = [s for s in sources if not (_within(s, out) and {s.stem, s.stem.rpartition("_")[0]} & stems)]
-        if len(left) < len(sources):
+        made_here = [Path(result) for result, source in made.items() if Path(source).name in names]
+        results = {result.stem + end for result in made_here for end in (result.suffix, *beside)}
+        left = [source for source in sources if not (_within(source, out) and source.name in results)]
+        if len(left) < len(sources) and not quiet:
             print(f"blindsr: {len(sources) - len(left)} of the inputs are results of the others, and left out", file=sys.stderr)
         return left
 

@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_folder(out)
     manifest = Manifest(out, settings)
-    sources = batch.leave_results_out(batch.find(arguments.inputs, out), out, manifest.made())
+    sources = batch.leave_results_out(batch.find(arguments.inputs, out), out, manifest.made(), (".png",))
     with batch.failures_told():
         if manifest.known:
             model()  # an unusable one is one error, not one for every photo

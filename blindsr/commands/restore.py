@@ -101,10 +101,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise BlindSRError("a given --kernel is not refined; leave out either it or --refine")
     batch = Batch("restored")
     rank, world = rank_and_world()
+    beside = {"_compare.png": arguments.compare, "_kernels.png": arguments.per_tile}
 
     def results(name: str) -> tuple[Path, ...]:
-        asked = {"_compare.png": arguments.compare, "_kernels.png": arguments.per_tile}
-        ends = (f".{arguments.format}", ".json", *(end for end, wanted in asked.items() if wanted))
+        ends = (f".{arguments.format}", ".json", *(end for end, wanted in beside.items() if wanted))
         return tuple(out / f"{name}_x{scale}{end}" for end in ends)
 
     @cache
@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_folder(out)
     manifest = Manifest(out, settings, rank, world)
-    sources = batch.leave_results_out(batch.find(arguments.inputs, out), out, manifest.made())
+    sources = batch.leave_results_out(batch.find(arguments.inputs, out), out, manifest.made(), tuple(beside), rank > 0)
     if rank:
         batch.failures.clear()  # inputs that name no photo: the first process tells of them
     with batch.failures_told():
