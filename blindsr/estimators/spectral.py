@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blindsr.estimators.faint import FAINTEST, FaintPower
 from blindsr.estimators.perceptron import Standardise, perceptron
 from blindsr.interfaces import SCALES, Estimate, Estimator
 from blindsr.limits import check_least, check_odd
@@ -30,7 +31,8 @@ FLOOR = 1e-5  # power that rounding to 8 bits leaves in a window, so that the lo
 class SpectralConfig:
     """``window`` pixels a side, at most ``max_windows`` per photo. The ``head`` answers a code of length
     ``code`` (pca) or a kernel of ``size`` pixels a side (softmax: always a valid PSF, and a Gaussian is a
-    mere quadratic in its logits)."""
+    mere quadratic in its logits). ``faint``: what lies below the noise of 8 bits is read too
+    (:mod:`blindsr.estimators.faint`)."""
 
     head: Literal["pca", "softmax"] = "pca"
     code: int = 64
@@ -38,6 +40,7 @@ class SpectralConfig:
     window: int = 32
     hidden: int = 384
     max_windows: int = 4096
+    faint: bool = False
 
     def __post_init__(self) -> None:
         check_odd(size=self.size)
@@ -64,6 +67,7 @@ class SpectralEstimator(Estimator):
         self.standardise = Standardise(features - len(SCALES))
         answered = (config.code if config.head == "pca" else config.size**2) + 2
         self.mlp = perceptron(features + others, config.hidden, answered)
+        self.faint = FaintPower(n, config.hidden) if config.faint else None
         if config.head == "softmax":
             with torch.no_grad():  # start from a Gaussian of width 2
                 at = torch.arange(config.size) - config.size // 2
@@ -71,16 +75,15 @@ class SpectralEstimator(Estimator):
 
     def spectra(self, y: Tensor) -> Tensor:
         """Log power spectra (B, 3, n, n/2+1): weighted by texture, in the log, weighted by flatness."""
+        return log_power(self.windows(y), self.taper, FLOOR)
+
+    def windows(self, y: Tensor) -> Tensor:
+        """Windows of the brightness of ``y``, half overlapping, less their means: (B, windows, n, n)."""
         n = self.config.window
-        windows = pad_to(luma(y), n).unfold(2, n, n // 2).unfold(3, n, n // 2).flatten(1, 3)  # (B, windows, n, n)
+        windows = pad_to(luma(y), n).unfold(2, n, n // 2).unfold(3, n, n // 2).flatten(1, 3)
         stride = -(-windows.shape[1] // self.config.max_windows)
         windows = windows[:, ::stride]
-        windows = (windows - windows.mean((-2, -1), keepdim=True)) * self.taper
-        power = torch.fft.rfft2(windows).abs().square() + FLOOR
-        energy = power.mean((-2, -1), keepdim=True)
-        textured = (power * energy).sum(1) / energy.sum(1)
-        flat = (power / energy).sum(1) / (1 / energy).sum(1)
-        return torch.stack([textured.log(), power.log().mean(1), flat.log()], dim=1)
+        return windows - windows.mean((-2, -1), keepdim=True)
 
     def features(self, spectra: Tensor) -> Tensor:
         """(B, 3·n·(n/2+1) + 1): the spectra, each relative to the photo's contrast, which is the last feature."""
@@ -111,12 +114,16 @@ class SpectralEstimator(Estimator):
         with torch.autocast(y.device.type, enabled=False):
             which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
             spectra = self.spectra(y)
+            faint = None if self.faint is None else log_power(self.windows(y), self.faint.taper, FAINTEST)
         outs = []
         for view in views:
             others = self.others(picture_as(y, *view), which)
             with torch.autocast(y.device.type, enabled=False):
                 seen = self.standardise(self.features(seen_as(spectra, *view)))
-                outs.append(self.mlp(torch.cat([seen, which.expand(len(y), -1), *others], dim=1)))
+                answer = self.mlp[0](torch.cat([seen, which.expand(len(y), -1), *others], dim=1))
+                if faint is not None:
+                    answer = answer + self.faint(seen_as(faint, *view))
+                outs.append(self.mlp[1:](answer))
         last = torch.stack([out[:, -2:] for out in outs])
         sigma, doubt = (F.softplus(last[..., 0]) * 0.1).mean(0), F.softplus(last[..., 1]).mean(0)
         if self.config.head == "pca":
@@ -127,6 +134,16 @@ class SpectralEstimator(Estimator):
         ]
         mean = torch.stack(logits).mean(0).flatten(1).softmax(1)
         return Estimate(None, sigma, mean.view(-1, 1, size, size), doubt)
+
+
+def log_power(windows: Tensor, taper: Tensor, floor: float) -> Tensor:
+    """Logarithms of the power of ``windows`` (B, windows, n, n), averaged in three ways, (B, 3, n, n/2+1): weighted by texture,
+    in the log, weighted by flatness. ``floor`` is added to every power."""
+    power = torch.fft.rfft2(windows * taper).abs().square() + floor
+    energy = power.mean((-2, -1), keepdim=True)
+    textured = (power * energy).sum(1) / energy.sum(1)
+    flat = (power / energy).sum(1) / (1 / energy).sum(1)
+    return torch.stack([textured.log(), power.log().mean(1), flat.log()], dim=1)
 
 
 def picture_as(y: Tensor, flip: bool, transpose: bool) -> Tensor:
