@@ -21,7 +21,7 @@ below theirs. So where k₀ is nearly one, the Gaussian nearest to the kernel of
 (:func:`blindsr.kernels.gaussian_fit.nearest_gaussian`) unless it rings: unless, trusted fully, it gives clearly more total
 variation than that kernel itself. At ×1 in noise the first estimate knows more of Gaussians than any look at a restoration: it
 is asked in place of k₀, and the Gaussian nearest to it is the answer. Where little is enlarged, a Gaussian is nearer to the blur
-than the estimators had thought of their kernel, and is doubted less. On the centre grid it is a Gaussian and the filter of a
+than the estimators had thought of their kernel, and is trusted. On the centre grid it is a Gaussian and the filter of a
 resize (:func:`blindsr.kernels.resized.resized`). Where the picture would leave the range of brightness it is made narrower
 (:mod:`blindsr.inference.overshoot`). Blur out of focus looks like a Gaussian to the estimators; it is told from it by the
 spectrum of the photo, and then a disk is the answer (:mod:`blindsr.inference.focus`).
@@ -58,7 +58,7 @@ PLACED = 0.4  # the doubt from which on a kernel may be camera shake that stands
 GAUSSIAN = 0.1  # relative distance to the nearest Gaussian up to which a kernel is nearly one
 ROUND = 0.5  # the same to the nearest disk, up to which a kernel may stand for one
 RINGS = 1.1  # times the total variation
-DOUBT_OF_GAUSSIANS = {1: 0.05, 2: 0.05, 3: 1.0, 4: 1.0}  # by scale: at most
+DOUBT_OF_GAUSSIANS = {1: 0.05, 2: 0.05, 3: 1.0, 4: 1.0}  # by scale, at most; 0.05 is fully trusted
 NOISE = 1.0 / 255  # from this σ on, at ×1, the first estimate knows most of Gaussians
 SHAKEN = 0.5, 0.4, 0.3  # the doubts of the rounds that a kernel found from coarse to fine goes through
 
