@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from blindsr.estimators.perceptron import Standardise
 
 FAINTEST = 1e-12  # power in a window, below which float32 leaves nothing sure
-BETA = 12.0  # of Kaiser's window: its side lobes lie below that; Hann's do not
+BETA = 12.0  # of Kaiser's window: its side lobes lie 90 dB below the main one, those of Hann's 31
 RING = 1.5  # periods in a window
 SECTORS = 4
 
@@ -24,20 +24,21 @@ class FaintPower(nn.Module):
     """Adds to what a perceptron's first layer answers; nothing at first, so that an estimator which was trained without it
     goes on from there."""
 
+    taper: Tensor
     bins: Tensor
 
-    def __init__(self, window: int, hidden: int, spectra: int = 3):
+    def __init__(self, window: int, hidden: int):
         super().__init__()
         self.register_buffer("taper", kaiser(window), persistent=False)
         self.register_buffer("bins", rings_and_sectors(window), persistent=False)
-        features = spectra * len(self.bins)
+        features = 3 * len(self.bins)
         self.standardise = Standardise(features)
         self.read = nn.Linear(features, hidden, bias=False)
         nn.init.zeros_(self.read.weight)
         self._register_load_state_dict_pre_hook(self._go_on)
 
     def forward(self, spectra: Tensor) -> Tensor:
-        """Log power (B, spectra, n, n/2+1) -> (B, hidden)."""
+        """Log power (B, 3, n, n/2+1) -> (B, hidden)."""
         means = spectra.flatten(2) @ self.bins.T
         contrast = means[:, :1, :1]  # the lowest frequencies of the first
         return self.read(self.standardise(((means - contrast) / 4).flatten(1)))
@@ -59,10 +60,10 @@ def rings_and_sectors(n: int) -> Tensor:
     """Means over the parts of a half spectrum, (parts, n·(n/2+1)): rings from the lowest frequencies to the corners, the first
     whole and the others in sectors of equal angles, half a turn together. The mirrored and transposed spectrum has the
     same parts in another order."""
-    rows, cols = torch.fft.fftfreq(n)[:, None] * n, (torch.fft.rfftfreq(n) * n).expand(n, -1)
-    radius = torch.hypot(rows.expand_as(cols), cols)
+    rows, cols = torch.meshgrid(torch.fft.fftfreq(n) * n, torch.fft.rfftfreq(n) * n, indexing="ij")
+    radius = torch.hypot(rows, cols)
     width = math.pi / SECTORS
-    sector = torch.remainder((torch.atan2(rows.expand_as(cols), cols) + width / 2) / width, SECTORS).long()
+    sector = torch.remainder((torch.atan2(rows, cols) + width / 2) / width, SECTORS).long()
     ring = ((radius - 1) / RING).floor().long()
     parts = [ring == 0]
     for number in range(1, int(ring.max()) + 1):

@@ -73,10 +73,6 @@ class SpectralEstimator(Estimator):
                 at = torch.arange(config.size) - config.size // 2
                 self.mlp[-1].bias[:-2] = -(at[:, None] ** 2 + at**2).flatten() / 8
 
-    def spectra(self, y: Tensor) -> Tensor:
-        """Log power spectra (B, 3, n, n/2+1): weighted by texture, in the log, weighted by flatness."""
-        return log_power(self.windows(y), self.taper, FLOOR)
-
     def windows(self, y: Tensor) -> Tensor:
         """Windows of the brightness of ``y``, half overlapping, less their means: (B, windows, n, n)."""
         n = self.config.window
@@ -84,6 +80,10 @@ class SpectralEstimator(Estimator):
         stride = -(-windows.shape[1] // self.config.max_windows)
         windows = windows[:, ::stride]
         return windows - windows.mean((-2, -1), keepdim=True)
+
+    def spectra(self, windows: Tensor) -> Tensor:
+        """The :func:`log_power` of ``windows``, (B, 3, n, n/2+1)."""
+        return log_power(windows, self.taper, FLOOR)
 
     def features(self, spectra: Tensor) -> Tensor:
         """(B, 3·n·(n/2+1) + 1): the spectra, each relative to the photo's contrast, which is the last feature."""
@@ -113,8 +113,9 @@ class SpectralEstimator(Estimator):
         views = VIEWS if self.config.head == "softmax" and not learning else VIEWS[:1]
         with torch.autocast(y.device.type, enabled=False):
             which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
-            spectra = self.spectra(y)
-            faint = None if self.faint is None else log_power(self.windows(y), self.faint.taper, FAINTEST)
+            windows = self.windows(y)
+            spectra = self.spectra(windows)
+            faint = None if self.faint is None else log_power(windows, self.faint.taper, FAINTEST)
         outs = []
         for view in views:
             others = self.others(picture_as(y, *view), which)

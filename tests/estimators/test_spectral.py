@@ -33,7 +33,7 @@ def test_spectrum_falls_with_blur_and_rises_with_noise(estimator):
     n = estimator.config.window
 
     def high_frequencies(y: torch.Tensor) -> float:
-        spectra = estimator.features(estimator.spectra(y))[0, :-1].view(3, n, n // 2 + 1)
+        spectra = estimator.features(estimator.spectra(estimator.windows(y)))[0, :-1].view(3, n, n // 2 + 1)
         return float(spectra[:, n // 2, n // 2].mean())
 
     softer = blur(x, torch.from_numpy(gaussian(25, 0.8)).float()[None, None])
@@ -43,7 +43,7 @@ def test_spectrum_falls_with_blur_and_rises_with_noise(estimator):
 
 def test_features_do_not_change_with_contrast(estimator):
     y = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    strong, weak = (estimator.features(estimator.spectra(p))[:, :-1] for p in (y, 0.4 + 0.2 * y))
+    strong, weak = (estimator.features(estimator.spectra(estimator.windows(p)))[:, :-1] for p in (y, 0.4 + 0.2 * y))
     assert (strong - weak).abs().mean() < 0.01
 
 
@@ -64,9 +64,9 @@ def test_spectra_of_turned_pictures(estimator, view):
     """As if the picture itself had been turned (a picture of whole windows, so that the same ones are averaged), but
     for the weights of the windows, which come from half of each spectrum."""
     y = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(2))
-    expected = estimator.spectra(as_seen(y, *view).contiguous())
-    assert (seen_as(estimator.spectra(y), *view) - expected).abs().max() < 0.05
-    assert view == (False, False) or (estimator.spectra(y) - expected).abs().max() > 0.5
+    expected = estimator.spectra(estimator.windows(as_seen(y, *view).contiguous()))
+    assert (seen_as(estimator.spectra(estimator.windows(y)), *view) - expected).abs().max() < 0.05
+    assert view == (False, False) or (estimator.spectra(estimator.windows(y)) - expected).abs().max() > 0.5
     k = torch.rand(1, 1, 5, 5)
     assert torch.equal(turned_back(as_seen(k, *view), *view), k)
 
