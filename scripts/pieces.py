@@ -18,6 +18,11 @@ EVERY_SCALE = 12  # divides by them all
 def add_options(parser: argparse.ArgumentParser, side: int) -> None:
     """The last of them: ``side`` is that of a piece where nobody says."""
     parser.add_argument("--side", type=count, default=side, help=f"of a piece, in pixels (default: {side})")
+    add_jobs_and_set(parser)
+
+
+def add_jobs_and_set(parser: argparse.ArgumentParser) -> None:
+    """How many processes work, and what is changed in the configuration."""
     cores = usable_cores()
     parser.add_argument("--jobs", type=count, default=cores, help=f"processes (default: {cores}, one for every core)")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="change one option")

@@ -37,11 +37,15 @@ class FaintPower(nn.Module):
         nn.init.zeros_(self.read.weight)
         self._register_load_state_dict_pre_hook(self._go_on)
 
-    def forward(self, spectra: Tensor) -> Tensor:
-        """Log power (B, 3, n, n/2+1) -> (B, hidden)."""
+    def features(self, spectra: Tensor) -> Tensor:
+        """Log power (B, 3, n, n/2+1) -> means over the parts, relative to the photo's contrast, (B, 3·parts)."""
         means = spectra.flatten(2) @ self.bins.T
         contrast = means[:, :1, :1]  # the lowest frequencies of the first
-        return self.read(self.standardise(((means - contrast) / 4).flatten(1)))
+        return ((means - contrast) / 4).flatten(1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, 3·parts) -> (B, hidden)."""
+        return self.read(self.standardise(features))
 
     def _go_on(self, state: dict[str, Tensor], prefix: str, *_: object) -> None:
         """A state from before holds nothing of this."""

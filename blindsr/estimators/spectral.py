@@ -9,8 +9,9 @@ sees edges (:mod:`blindsr.estimators.dan`) corrects that.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +47,13 @@ class SpectralConfig:
         check_odd(size=self.size)
         check_least(1, code=self.code, hidden=self.hidden, max_windows=self.max_windows)
         check_least(8, window=self.window)
+
+
+class Seen(NamedTuple):
+    """What the perceptron reads: ``features`` (B, n), and those of :class:`~blindsr.estimators.faint.FaintPower`."""
+
+    features: Tensor
+    faint: Tensor | None
 
 
 @register("estimator", "spectral", SpectralConfig)
@@ -111,28 +119,39 @@ class SpectralEstimator(Estimator):
         to Improve Example-Based Single Image Super Resolution", CVPR 2016)."""
         learning = self.training and self.mlp[-1].weight.requires_grad
         views = VIEWS if self.config.head == "softmax" and not learning else VIEWS[:1]
+        return self.estimate(self.look(y, scale, views))
+
+    def look(self, y: Tensor, scale: int, views: Sequence[tuple[bool, bool]] = VIEWS[:1]) -> list[Seen]:
+        """What there is to read of ``y`` (B, 3, H, W), in each of ``views``."""
         with torch.autocast(y.device.type, enabled=False):
             which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
             windows = self.windows(y)
             spectra = self.spectra(windows)
-            faint = None if self.faint is None else log_power(windows, self.faint.taper, FAINTEST)
-        outs = []
+            deep = None if self.faint is None else log_power(windows, self.faint.taper, FAINTEST)
+        seen = []
         for view in views:
             others = self.others(picture_as(y, *view), which)
             with torch.autocast(y.device.type, enabled=False):
-                seen = self.standardise(self.features(seen_as(spectra, *view)))
-                answer = self.mlp[0](torch.cat([seen, which.expand(len(y), -1), *others], dim=1))
+                standard = self.standardise(self.features(seen_as(spectra, *view)))
+                features = torch.cat([standard, which.expand(len(y), -1), *others], dim=1)
+                seen.append(Seen(features, None if deep is None else self.faint.features(seen_as(deep, *view))))
+        return seen
+
+    def estimate(self, seen: Sequence[Seen]) -> Estimate:
+        """What the perceptron makes of one photo, or of a batch, ``seen`` in the first of :data:`VIEWS`."""
+        outs = []
+        for features, faint in seen:
+            with torch.autocast(features.device.type, enabled=False):
+                answer = self.mlp[0](features)
                 if faint is not None:
-                    answer = answer + self.faint(seen_as(faint, *view))
+                    answer = answer + self.faint(faint)
                 outs.append(self.mlp[1:](answer))
         last = torch.stack([out[:, -2:] for out in outs])
         sigma, doubt = (F.softplus(last[..., 0]) * 0.1).mean(0), F.softplus(last[..., 1]).mean(0)
         if self.config.head == "pca":
             return Estimate(outs[0][:, :-2], sigma, doubt=doubt)
         size = self.config.size
-        logits = [
-            turned_back(out[:, :-2].view(-1, 1, size, size), *view) for out, view in zip(outs, views, strict=True)
-        ]
+        logits = [turned_back(out[:, :-2].view(-1, 1, size, size), *view) for out, view in zip(outs, VIEWS)]
         mean = torch.stack(logits).mean(0).flatten(1).softmax(1)
         return Estimate(None, sigma, mean.view(-1, 1, size, size), doubt)
 

@@ -27,11 +27,11 @@ def inside(x: Tensor, batch: Batch, uses_kernel: bool) -> tuple[Tensor, Tensor]:
     return x[..., rows, cols], batch.x[..., rows, cols]
 
 
-def estimate_loss(estimate: Estimate | Iterate, batch: Batch, config: LossConfig) -> Tensor:
+def estimate_loss(estimate: Estimate | Iterate, k: Tensor, sigma: Tensor, config: LossConfig) -> Tensor:
     """Relative kernel error, absolute error of σ and of the doubt, weighted. Relative, because a narrow
     kernel has hundreds of times the energy of a wide one and would otherwise be all that is learned."""
-    error = kernel_distance(estimate.kernel, batch.k)
-    loss = config.kernel * error.mean() + config.sigma * F.l1_loss(estimate.sigma, batch.sigma)
+    error = kernel_distance(estimate.kernel, k)
+    loss = config.kernel * error.mean() + config.sigma * F.l1_loss(estimate.sigma, sigma)
     if estimate.doubt is not None:
         loss = loss + config.doubt * F.l1_loss(estimate.doubt, error.detach())
     return loss
@@ -57,5 +57,5 @@ def restoration_loss(result: Restoration, batch: Batch, config: LossConfig) -> T
         if image and config.judges_pictures:
             total = total + image * image_loss(iterate, batch, config)
         if iterate.code is not None and batch.k is not None:
-            total = total + estimate_loss(iterate, batch, config) * (1.0 if last else config.earlier)
+            total = total + estimate_loss(iterate, batch.k, batch.sigma, config) * (1.0 if last else config.earlier)
     return total

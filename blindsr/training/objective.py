@@ -28,7 +28,8 @@ class Objective(nn.Module):
         with autocast(self.config.precision, batch.y.device):
             if train == {"initial"}:
                 seen = batch.y if batch.context is None else batch.context
-                return estimate_loss(model.first_estimate(seen, batch.scale), batch, weights), None
+                first = model.first_estimate(seen, batch.scale)
+                return estimate_loss(first, batch.k, batch.sigma, weights), None
             if not model.restorer.uses_kernel:
                 result = model(batch.y, batch.scale)
             elif batch.k is not None and self._tells_kernel(step):
