@@ -4,7 +4,8 @@
 #     scripts/train_tiny.sh gpu PHOTOS [PHOTOS …]     # an H100 took 10 + 10 + 4 minutes for the first three stages
 #     scripts/train_tiny.sh cpu PHOTOS [PHOTOS …]     # two cores: hours
 #
-# Before the fourth, estimates are recorded on the processor, half an hour on two cores; RECORDS sets how many (600).
+# Before the third, layers for quiet photos are fitted, and before the fourth estimates recorded, both on the processor; half an
+# hour each on two cores. PIECES (60000) and RECORDS (600) set from how much.
 #
 # MINUTES="60 60 75 50 25" sets the length of each of the five stages, the last number that of all after it. FROM=tiny goes
 # on from shipped weights (or a file of yours) instead of beginning anew: less is left to learn then, so lower rates do.
@@ -41,8 +42,8 @@ folders="data.folders=[$folders]"
 if [ -n "$FROM" ]; then
     restorer="$restorer --set optimizer.learning_rate=8e-4"
     estimator="$estimator --set optimizer.learning_rate=8e-4"
-    parts="runs/usrnet_tiny/model.safetensors:restorer, runs/estimator/model.safetensors:initial"
 fi
+parts="runs/usrnet_tiny/model.safetensors:restorer, runs/quiet/model.safetensors:initial"
 stage=0
 train() {
     stage=$((stage + 1))
@@ -51,7 +52,8 @@ train() {
 }
 train usrnet_tiny $device $restorer ${FROM:+--set "start_from=[$(quoted "$FROM:restorer")]"}
 train estimator $device $estimator ${FROM:+--set "start_from=[$(quoted "$FROM:initial")]"}
-train tiny $device $joint ${FROM:+--set "start_from=[$(quoted "$FROM"), $parts]"}
+python scripts/fit_quiet.py runs/estimator/model.safetensors estimator runs/quiet --set "$folders" --pieces "${PIECES:-60000}"
+train tiny $device $joint --set "start_from=[${FROM:+$(quoted "$FROM"), }$parts]"
 python scripts/record_estimates.py runs/tiny/model.safetensors tiny runs/records.npz --set "$folders" \
     --records "${RECORDS:-600}"
 train tiny_recorded

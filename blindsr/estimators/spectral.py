@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blindsr.estimators.faint import FAINTEST, FaintPower
 from blindsr.estimators.perceptron import Standardise, perceptron
+from blindsr.estimators.quiet import FAINTEST, QUIET, QuietLayers
 from blindsr.interfaces import SCALES, Estimate, Estimator
 from blindsr.limits import check_least, check_odd
 from blindsr.ops.filtering import luma
@@ -32,8 +32,8 @@ FLOOR = 1e-5  # power that rounding to 8 bits leaves in a window, so that the lo
 class SpectralConfig:
     """``window`` pixels a side, at most ``max_windows`` per photo. The ``head`` answers a code of length
     ``code`` (pca) or a kernel of ``size`` pixels a side (softmax: always a valid PSF, and a Gaussian is a
-    mere quadratic in its logits). ``faint``: what lies below the noise of 8 bits is read too
-    (:mod:`blindsr.estimators.faint`)."""
+    mere quadratic in its logits). ``quiet``: photos with hardly any noise are read by layers of
+    their own (:mod:`blindsr.estimators.quiet`)."""
 
     head: Literal["pca", "softmax"] = "pca"
     code: int = 64
@@ -41,7 +41,7 @@ class SpectralConfig:
     window: int = 32
     hidden: int = 384
     max_windows: int = 4096
-    faint: bool = False
+    quiet: bool = False
 
     def __post_init__(self) -> None:
         check_odd(size=self.size)
@@ -50,7 +50,8 @@ class SpectralConfig:
 
 
 class Seen(NamedTuple):
-    """What the perceptron reads: ``features`` (B, n), and those of :class:`~blindsr.estimators.faint.FaintPower`."""
+    """What the perceptron reads: ``features`` (B, n), and those that are for
+    :class:`~blindsr.estimators.quiet.QuietLayers` (B, m), where there are any."""
 
     features: Tensor
     faint: Tensor | None
@@ -75,7 +76,7 @@ class SpectralEstimator(Estimator):
         self.standardise = Standardise(features - len(SCALES))
         answered = (config.code if config.head == "pca" else config.size**2) + 2
         self.mlp = perceptron(features + others, config.hidden, answered)
-        self.faint = FaintPower(n, config.hidden) if config.faint else None
+        self.quiet = QuietLayers(n, config.hidden, answered) if config.quiet else None
         if config.head == "softmax":
             with torch.no_grad():  # start from a Gaussian of width 2
                 at = torch.arange(config.size) - config.size // 2
@@ -118,6 +119,8 @@ class SpectralEstimator(Estimator):
         both, and answers the geometric mean of the kernels turned back (self-ensemble: Timofte, Rothe, Van Gool, "Seven Ways
         to Improve Example-Based Single Image Super Resolution", CVPR 2016)."""
         learning = self.training and self.mlp[-1].weight.requires_grad
+        if learning and self.quiet is not None:
+            self.quiet.fitted.zero_()
         views = VIEWS if self.config.head == "softmax" and not learning else VIEWS[:1]
         return self.estimate(self.look(y, scale, views))
 
@@ -127,14 +130,14 @@ class SpectralEstimator(Estimator):
             which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
             windows = self.windows(y)
             spectra = self.spectra(windows)
-            deep = None if self.faint is None else log_power(windows, self.faint.taper, FAINTEST)
+            deep = None if self.quiet is None else log_power(windows, self.quiet.taper, FAINTEST)
         seen = []
         for view in views:
             others = self.others(picture_as(y, *view), which)
             with torch.autocast(y.device.type, enabled=False):
                 standard = self.standardise(self.features(seen_as(spectra, *view)))
                 features = torch.cat([standard, which.expand(len(y), -1), *others], dim=1)
-                seen.append(Seen(features, None if deep is None else self.faint.features(seen_as(deep, *view))))
+                seen.append(Seen(features, None if deep is None else self.quiet.features(seen_as(deep, *view))))
         return seen
 
     def estimate(self, seen: Sequence[Seen]) -> Estimate:
@@ -142,18 +145,24 @@ class SpectralEstimator(Estimator):
         outs = []
         for features, faint in seen:
             with torch.autocast(features.device.type, enabled=False):
-                answer = self.mlp[0](features)
-                if faint is not None:
-                    answer = answer + self.faint(faint)
-                outs.append(self.mlp[1:](answer))
-        last = torch.stack([out[:, -2:] for out in outs])
-        sigma, doubt = (F.softplus(last[..., 0]) * 0.1).mean(0), F.softplus(last[..., 1]).mean(0)
+                first = self.mlp[0](features)
+                out = self.mlp[1:](first)
+                if faint is not None and self.quiet.fitted:
+                    out = torch.where(sigma_of(out)[:, None] < QUIET, self.quiet(first, faint), out)
+                outs.append(out)
+        sigma = torch.stack([sigma_of(out) for out in outs]).mean(0)
+        doubt = torch.stack([F.softplus(out[:, -1]) for out in outs]).mean(0)
         if self.config.head == "pca":
             return Estimate(outs[0][:, :-2], sigma, doubt=doubt)
         size = self.config.size
         logits = [turned_back(out[:, :-2].view(-1, 1, size, size), *view) for out, view in zip(outs, VIEWS)]
         mean = torch.stack(logits).mean(0).flatten(1).softmax(1)
         return Estimate(None, sigma, mean.view(-1, 1, size, size), doubt)
+
+
+def sigma_of(out: Tensor) -> Tensor:
+    """The noise level (B,) in what a perceptron answers."""
+    return F.softplus(out[:, -2]) * 0.1
 
 
 def log_power(windows: Tensor, taper: Tensor, floor: float) -> Tensor:

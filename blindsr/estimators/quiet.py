@@ -1,8 +1,9 @@
-"""What a photo shows below the noise of 8 bits.
+"""Photos with hardly any noise, read by layers of their own.
 
 Wide blur leaves hardly any power to high frequencies, and how little says most exactly how wide it was. Photos of 8 bits do not
-tell, their rounding covers it; photos of 16 bits or floating point without noise do, down to a millionth of that. So the
-logarithms of that power, over rings and sectors of the spectrum, are read beside what the spectral estimator reads.
+tell all of it, their rounding covers it; photos of 16 bits or floating point without noise do, down to a millionth of that. So
+what a perceptron takes for a quiet photo is read again, from its first layer and from the logarithms of such faint power over
+rings and sectors of the spectrum. What was learned of noise is not touched by what is learned of its absence.
 """
 
 from __future__ import annotations
@@ -14,27 +15,32 @@ from torch import Tensor, nn
 
 from blindsr.estimators.perceptron import Standardise
 
+QUIET = 1.0 / 255  # a noise level
 FAINTEST = 1e-12  # power in a window, below which float32 leaves nothing sure
 BETA = 12.0  # of Kaiser's window: its side lobes lie 90 dB below the main one, those of Hann's 31
 RING = 1.5  # periods in a window
 SECTORS = 4
 
 
-class FaintPower(nn.Module):
-    """Adds to what a perceptron's first layer answers; nothing at first, so that an estimator which was trained without it
-    goes on from there."""
+class QuietLayers(nn.Module):
+    """Stands in for all layers but the first of a perceptron of ``hidden`` units that gives ``outputs``.
+
+    It is of use once it was ``fitted`` to that first layer (scripts/fit_quiet.py), and no more when the perceptron has
+    learned on."""
 
     taper: Tensor
     bins: Tensor
+    fitted: Tensor
 
-    def __init__(self, window: int, hidden: int):
+    def __init__(self, window: int, hidden: int, outputs: int):
         super().__init__()
         self.register_buffer("taper", kaiser(window), persistent=False)
         self.register_buffer("bins", rings_and_sectors(window), persistent=False)
+        self.register_buffer("fitted", torch.zeros(()))
         features = 3 * len(self.bins)
         self.standardise = Standardise(features)
         self.read = nn.Linear(features, hidden, bias=False)
-        nn.init.zeros_(self.read.weight)
+        self.rest = nn.Sequential(nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, outputs))
         self._register_load_state_dict_pre_hook(self._go_on)
 
     def features(self, spectra: Tensor) -> Tensor:
@@ -43,9 +49,17 @@ class FaintPower(nn.Module):
         contrast = means[:, :1, :1]  # the lowest frequencies of the first
         return ((means - contrast) / 4).flatten(1)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, 3·parts) -> (B, hidden)."""
-        return self.read(self.standardise(features))
+    def forward(self, first: Tensor, features: Tensor) -> Tensor:
+        """What the perceptron's first layer answers (B, hidden), and (B, 3·parts) -> (B, outputs)."""
+        return self.rest(first + self.read(self.standardise(features)))
+
+    @torch.no_grad()
+    def begin_as(self, perceptron: nn.Sequential) -> None:
+        """Answer what ``perceptron`` does, to learn from there."""
+        for mine, theirs in zip(self.rest.parameters(), perceptron[1:].parameters(), strict=True):
+            mine.copy_(theirs)
+        self.read.weight.zero_()
+        self.standardise.seen.zero_()
 
     def _go_on(self, state: dict[str, Tensor], prefix: str, *_: object) -> None:
         """A state from before holds nothing of this."""

@@ -1,13 +1,12 @@
-"""Fit the perceptron of a first estimate in large batches, what lies before it at rest.
+"""Give a model's first estimate layers of their own for photos with hardly any noise, and fit them.
 
-    python scripts/fit_first.py tiny estimator runs/fitted --set 'data.folders=[PHOTOS]'
+    python scripts/fit_quiet.py runs/estimator/model.safetensors estimator runs/quiet --set 'data.folders=[PHOTOS]'
 
-What the perceptron reads of pieces of photos (their spectra, and the averages of convolutions) does not change meanwhile. So it is
-collected once, in OUT/seen, and learned from epoch after epoch: every step takes a hundredth of what one does in training that
-looks at every picture anew. An estimate that does not read power below the noise of 8 bits (`faint`) does so then. Pieces that
-are there already count, so that a run that was cut off goes on, and one that asks for more adds to them. Degradations are
-those of the training configuration. OUT/model.safetensors is the model with the new first estimate; what became of the
-errors on photos held back is printed.
+Nothing else of the model changes: this comes after all training of the first estimate. So what these layers read of pieces of
+photos stays the same, is collected once, in OUT/seen, and learned from epoch after epoch: a step of 256 pieces takes
+milliseconds. Pieces that are there already count, so that a run that was cut off goes on, and one that asks for more adds to them.
+Degradations are those of the training configuration; pieces that the estimate itself takes for noisy are left out.
+OUT/model.safetensors is the new model; what became of the errors on photos held back is printed.
 """
 
 import argparse
@@ -28,7 +27,8 @@ from blindsr.alternating import AlternatingSR
 from blindsr.atomic import whole_file
 from blindsr.commands.arguments import count
 from blindsr.degradation.classical import Classical
-from blindsr.estimators.spectral import Seen, SpectralEstimator
+from blindsr.estimators.quiet import QUIET
+from blindsr.estimators.spectral import Seen, SpectralEstimator, sigma_of
 from blindsr.evaluation.methods.base import load_model, weights_fingerprint
 from blindsr.interfaces import BlindSRError
 from blindsr.kernels.distance import kernel_distance
@@ -40,22 +40,24 @@ from blindsr.workers import spread
 
 Pieces = dict[str, Tensor]
 HELD_BACK = 100  # batches of them
-SLOWER = 0.1  # times the learning rate, for the first layer: it is large, and was trained on many more pieces
 
 
-def with_faint(name: str) -> AlternatingSR:
-    """A model whose first estimate reads power below the noise of 8 bits."""
+def with_quiet(name: str) -> AlternatingSR:
+    """A model whose first estimate has such layers; new ones answer what the others do."""
     old = load_model(name, "cpu")
     if not isinstance(old.initial, SpectralEstimator) or old.config.initial.head != "softmax":
         raise BlindSRError(f"{name} has no first estimate that reads spectra and answers pixels; give another, such as tiny")
-    new = AlternatingSR(replace(old.config, initial=replace(old.config.initial, faint=True)), old.basis)
+    new = AlternatingSR(replace(old.config, initial=replace(old.config.initial, quiet=True)), old.basis)
     new.load_state_dict(old.state_dict())
-    return new.eval()
+    if not new.initial.quiet.fitted:
+        new.initial.quiet.begin_as(new.initial.mlp)
+        new.initial.quiet.fitted.fill_(1)
+    return new.requires_grad_(False).eval()
 
 
 @cache
 def ready(name: str, config: DataConfig, held: bool) -> tuple[SpectralEstimator, BatchSource]:
-    return with_faint(name).initial, BatchSource(config, split(config, report=lambda line: None)[held], seed=int(held))
+    return with_quiet(name).initial, BatchSource(config, split(config, report=lambda line: None)[held], seed=int(held))
 
 
 @torch.inference_mode()
@@ -71,13 +73,19 @@ def collect(task: tuple[str, DataConfig, bool, int, Path]) -> None:
         np.savez(file, **{name: (c if name == "sigma" else c.half()).numpy() for name, c in columns.items()})
 
 
-def load(files: list[Path]) -> Pieces:
-    """The pieces of all files, joined."""
+@torch.no_grad()
+def load(files: list[Path], estimator: SpectralEstimator) -> Pieces:
+    """What all files hold of quiet pieces."""
     parts = []
     for file in files:
         with np.load(file, allow_pickle=False) as archive:
-            parts.append(dict(archive))
-    return {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+            part = {name: torch.from_numpy(values) for name, values in archive.items()}
+        quiet = sigma_of(estimator.mlp(part["features"].float())) < QUIET
+        parts.append({name: values[quiet] for name, values in part.items()})
+    pieces = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    if not len(pieces["sigma"]):
+        raise BlindSRError("the model takes every piece for noisy; raise data.degradation.noiseless")
+    return pieces
 
 
 def asked(estimator: SpectralEstimator, pieces: Pieces, rows: Tensor | slice):
@@ -93,7 +101,7 @@ def errors(estimator: SpectralEstimator, pieces: Pieces) -> dict[str, float]:
     kernel, noise = kernel_distance(estimate.kernel, k), (estimate.sigma - sigma).abs() * 255
     found = {}
     for scale in pieces["scale"].unique().tolist():
-        for words, which in (("no noise", sigma == 0), ("noise", sigma > 0)):
+        for words, which in (("no noise", sigma == 0), ("8 bits, some noise", sigma > 0)):
             rows = which & (pieces["scale"] == scale)
             if rows.any():
                 found[f"×{scale:.0f}, {words}"] = f"kernel {kernel[rows].mean():.4f}, σ {noise[rows].mean():.2f}"
@@ -101,16 +109,15 @@ def errors(estimator: SpectralEstimator, pieces: Pieces) -> dict[str, float]:
 
 
 def fit(estimator: SpectralEstimator, pieces: Pieces, loss: LossConfig, epochs: int, batch: int, rate: float) -> None:
-    """Let the perceptron learn from ``pieces``."""
-    first = list(estimator.mlp[0].parameters())
-    others = [*estimator.mlp[1:].parameters(), *estimator.faint.parameters()]
-    optimizer = torch.optim.Adam([{"params": first, "lr": SLOWER * rate}, {"params": others}], rate, betas=(0.9, 0.99))
+    """Let the layers for quiet photos learn from ``pieces``."""
+    learning = list(estimator.quiet.requires_grad_(True).parameters())
+    optimizer = torch.optim.Adam(learning, rate, betas=(0.9, 0.99))
     n = len(pieces["sigma"])
     steps = epochs * -(-n // batch)
     schedule = ScheduleConfig(iterations=steps, warmup=50)
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: schedule.factor(step / steps, step))
     order = torch.Generator().manual_seed(0)
-    estimator.train()
+    estimator.quiet.train()
     progress = trange(epochs, unit="epoch", disable=None)
     for _ in progress:
         total = 0.0
@@ -118,12 +125,12 @@ def fit(estimator: SpectralEstimator, pieces: Pieces, loss: LossConfig, epochs: 
             value = estimate_loss(*asked(estimator, pieces, rows), loss)
             optimizer.zero_grad()
             value.backward()
-            torch.nn.utils.clip_grad_norm_(first + others, 1.0)
+            torch.nn.utils.clip_grad_norm_(learning, 1.0)
             optimizer.step()
             rates.step()
             total += value.item() * len(rows)
         progress.set_postfix_str(f"loss {total / n:.4f}")
-    estimator.eval()
+    estimator.quiet.eval()
 
 
 def main() -> None:
@@ -131,14 +138,14 @@ def main() -> None:
     parser.add_argument("model", help="a shipped name or a .safetensors file with such a first estimate")
     parser.add_argument("config", help="a training configuration with the classical degradation, estimator for one")
     parser.add_argument("out", type=Path, help="the folder of pieces and of the new model")
-    parser.add_argument("--pieces", type=count, default=60_000, help="to learn from (default: 60000, 6 KB each)")
-    parser.add_argument("--epochs", type=count, default=12)
+    parser.add_argument("--pieces", type=count, default=60_000, help="to learn from (default: 60000, 6 KB each; noisy ones are not)")
+    parser.add_argument("--epochs", type=count, default=14)
     parser.add_argument("--batch", type=count, default=256)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     add_jobs_and_set(parser)
     arguments = parser.parse_args()
     config = load_config(arguments.config, arguments.overrides)
-    model, data = with_faint(arguments.model), config.data
+    model, data = with_quiet(arguments.model), config.data
     if not isinstance(registry.build(data.degradation), Classical):
         raise BlindSRError(f"{arguments.config}: only the classical degradation tells true kernels; take estimator")
     split(data)  # what is wrong with the photos is said here
@@ -149,9 +156,9 @@ def main() -> None:
     tasks = [(arguments.model, data, held, i, path) for held in files for i, path in enumerate(files[held]) if not path.exists()]
     for _, future in tqdm(spread(collect, tasks, arguments.jobs), total=len(tasks), unit="file", disable=None):
         future.result()
-    held = load(files[True])
+    held = load(files[True], model.initial)
     before = errors(model.initial, held)
-    fit(model.initial, load(files[False]), config.loss, arguments.epochs, arguments.batch, arguments.learning_rate)
+    fit(model.initial, load(files[False], model.initial), config.loss, arguments.epochs, arguments.batch, arguments.learning_rate)
     for name, after in errors(model.initial, held).items():
         print(f"{name}: {before[name]} → {after}")
     checkpoints.save(arguments.out / "model.safetensors", model, checkpoints.load(arguments.model).card)

@@ -1,4 +1,4 @@
-"""scripts/fit_first.py: the perceptron of a first estimate learns from what was collected once."""
+"""scripts/fit_quiet.py: layers for quiet photos learn from what was collected once."""
 
 import subprocess
 import sys
@@ -10,14 +10,17 @@ import torch
 from blindsr import checkpoints
 from blindsr.training.trainer import Trainer
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "fit_first.py"
+SCRIPT = Path(__file__).parents[2] / "scripts" / "fit_quiet.py"
 
 
 @pytest.fixture(scope="module")
 def model(photos, tmp_path_factory, toy) -> Path:
-    """Untrained weights, of an estimate that does not read faint power."""
+    """Untrained weights, but that every photo is taken for quiet."""
     folder = tmp_path_factory.mktemp("model")
-    Trainer(toy(photos, "estimator", "model.initial.faint=false"), folder).save()
+    trainer = Trainer(toy(photos, "estimator"), folder)
+    with torch.no_grad():
+        trainer.average.initial.mlp[-1].bias[-2] = -9.0
+    trainer.save()
     return folder / "model.safetensors"
 
 
@@ -32,11 +35,12 @@ def test_it_learns_and_goes_on_with_what_is_there(photos, model, tmp_path):
     done = fitted(model, tmp_path, photos, "--pieces", 32, "--batch", 16, "--epochs", 20)
     assert done.returncode == 0, done.stderr
     before, after = (checkpoints.load(file).model for file in (model, tmp_path / "model.safetensors"))
-    assert after.config.initial.faint and not before.config.initial.faint
-    assert torch.equal(before.initial.pooled.head.weight, after.initial.pooled.head.weight)  # convolutions rest
-    assert after.initial.faint.read.weight.abs().max() > 0
+    assert after.config.initial.quiet and not before.config.initial.quiet
+    weights, rested = after.initial.state_dict(), before.initial.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in rested.items())
+    assert after.initial.quiet.fitted and after.initial.quiet.read.weight.abs().max() > 0
     lines = done.stdout.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["×2, no noise", "×2, noise"]
+    assert [line.split(":")[0] for line in lines] == ["×2, no noise", "×2, 8 bits, some noise"]
     errors = [[float(part.split("kernel ")[1].split(",")[0]) for part in line.split("→")] for line in lines]
     assert all(new < old for old, new in errors)
     files = {file: file.stat().st_mtime_ns for file in tmp_path.glob("seen/*/*.npz")}
