@@ -51,6 +51,9 @@ class Standardise(nn.Module):
 
 def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Three layers, (B, inputs) -> (B, outputs)."""
-    return nn.Sequential(
-        nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, outputs)
-    )
+    return nn.Sequential(nn.Linear(inputs, hidden), *later_layers(hidden, outputs))
+
+
+def later_layers(hidden: int, outputs: int) -> list[nn.Module]:
+    """All of a :func:`perceptron` but its first layer."""
+    return [nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, outputs)]

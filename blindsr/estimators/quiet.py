@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from blindsr.estimators.perceptron import Standardise
+from blindsr.estimators.perceptron import Standardise, later_layers
 
 QUIET = 1.0 / 255  # a noise level
 FAINTEST = 1e-12  # power in a window, below which float32 leaves nothing sure
@@ -40,7 +40,7 @@ class QuietLayers(nn.Module):
         features = 3 * len(self.bins)
         self.standardise = Standardise(features)
         self.read = nn.Linear(features, hidden, bias=False)
-        self.rest = nn.Sequential(nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+        self.rest = nn.Sequential(*later_layers(hidden, outputs))
         self._register_load_state_dict_pre_hook(self._go_on)
 
     def features(self, spectra: Tensor) -> Tensor:

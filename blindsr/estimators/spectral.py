@@ -51,7 +51,7 @@ class SpectralConfig:
 
 class Seen(NamedTuple):
     """What the perceptron reads: ``features`` (B, n), and those that are for
-    :class:`~blindsr.estimators.quiet.QuietLayers` (B, m), where there are any."""
+    :class:`~blindsr.estimators.quiet.QuietLayers` (B, m), where these are fitted."""
 
     features: Tensor
     faint: Tensor | None
@@ -130,7 +130,8 @@ class SpectralEstimator(Estimator):
             which = F.one_hot(torch.tensor([SCALES.index(scale)], device=y.device), len(SCALES)).to(y.dtype)
             windows = self.windows(y)
             spectra = self.spectra(windows)
-            deep = None if self.quiet is None else log_power(windows, self.quiet.taper, FAINTEST)
+            fitted = self.quiet is not None and bool(self.quiet.fitted)
+            deep = log_power(windows, self.quiet.taper, FAINTEST) if fitted else None
         seen = []
         for view in views:
             others = self.others(picture_as(y, *view), which)
@@ -147,7 +148,7 @@ class SpectralEstimator(Estimator):
             with torch.autocast(features.device.type, enabled=False):
                 first = self.mlp[0](features)
                 out = self.mlp[1:](first)
-                if faint is not None and self.quiet.fitted:
+                if faint is not None:
                     out = torch.where(sigma_of(out)[:, None] < QUIET, self.quiet(first, faint), out)
                 outs.append(out)
         sigma = torch.stack([sigma_of(out) for out in outs]).mean(0)
