@@ -46,7 +46,7 @@ def _twice(found: Restoration) -> Restoration:
     return Restoration(tuple(Iterate(**pair) for pair in pairs))
 
 
-LONG = gaussian(25, 2.4, 1.2, 0.6)
+LONG = gaussian(25, 2.4, 1.2, 2.2)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_kernel_that_is_right_and_known_to_be_stays(tiny, sharp):
 
 def test_camera_shake_of_which_little_was_found(tiny, sharp, monkeypatch):
     """Without enlargement the photo is asked once more, from coarse to fine."""
-    true = as_kernel(shake_motion(25, 3))
+    true = as_kernel(shake_motion(25, 7))
     y = blur(sharp, true)
     with torch.inference_mode():
         found = tiny(y, 1)
