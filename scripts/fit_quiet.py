@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from errors import run
-from pieces import add_jobs_and_set
+from pieces import add_jobs_and_set, check_classical
 from torch import Tensor
 from tqdm import tqdm, trange
 
@@ -26,7 +26,6 @@ from blindsr import checkpoints, registry
 from blindsr.alternating import AlternatingSR
 from blindsr.atomic import whole_file
 from blindsr.commands.arguments import count
-from blindsr.degradation.classical import Classical
 from blindsr.estimators.quiet import QUIET
 from blindsr.estimators.spectral import Seen, SpectralEstimator, sigma_of
 from blindsr.evaluation.methods.base import load_model, weights_fingerprint
@@ -146,8 +145,7 @@ def main() -> None:
     arguments = parser.parse_args()
     config = load_config(arguments.config, arguments.overrides)
     model, data = with_quiet(arguments.model), config.data
-    if not isinstance(registry.build(data.degradation), Classical):
-        raise BlindSRError(f"{arguments.config}: only the classical degradation tells true kernels; take estimator")
+    check_classical(arguments.config, data)
     split(data)  # what is wrong with the photos is said here
     origin = zlib.crc32(f"{weights_fingerprint(arguments.model)} {registry.as_mapping(data)}".encode())
     folder = arguments.out / "seen" / f"{origin:08x}"  # pieces of other photos, degradations or weights lie elsewhere

@@ -21,12 +21,12 @@ from statistics import fmean
 import numpy as np
 import torch
 from errors import run
-from pieces import add_options, check_side, degraded
+from pieces import add_options, check_classical, check_side, degraded
 from tqdm import tqdm
 
 from blindsr import registry
 from blindsr.commands.arguments import count
-from blindsr.degradation.classical import Classical, Drawn
+from blindsr.degradation.classical import Drawn
 from blindsr.evaluation.cases import Case
 from blindsr.evaluation.methods.base import load_model, run_model
 from blindsr.evaluation.metrics import psnr, shifted_psnr
@@ -121,8 +121,7 @@ def main() -> None:
     arguments = parser.parse_args()
     config = load_config(arguments.config, arguments.overrides).data
     photos = held_back(config)  # what is wrong with them is said here
-    if not isinstance(registry.build(config.degradation), Classical):
-        raise BlindSRError(f"{arguments.config}: only kernels of the classical degradation can be compared; take tiny")
+    check_classical(arguments.config, config)
     check_side(arguments.side)
     for name in arguments.models:
         load_model(name, "cpu")

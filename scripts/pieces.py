@@ -1,16 +1,17 @@
-"""What scripts that restore pieces of training photos share: their options, and a degraded piece as a case."""
+"""What scripts that look at pieces of training photos share: options, checks, and a degraded piece as a case."""
 
 import argparse
 
 import numpy as np
 from torch import Tensor
 
-from blindsr import images
+from blindsr import images, registry
 from blindsr.commands.arguments import count
-from blindsr.degradation.classical import Drawn, normal_by
+from blindsr.degradation.classical import Classical, Drawn, normal_by
 from blindsr.evaluation.cases import Case, case_of
 from blindsr.interfaces import BlindSRError
 from blindsr.processes import usable_cores
+from blindsr.training.settings import DataConfig
 
 EVERY_SCALE = 12  # divides by them all
 
@@ -26,6 +27,12 @@ def add_jobs_and_set(parser: argparse.ArgumentParser) -> None:
     cores = usable_cores()
     parser.add_argument("--jobs", type=count, default=cores, help=f"processes (default: {cores}, one for every core)")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="change one option")
+
+
+def check_classical(name: str, config: DataConfig) -> None:
+    """Raise BlindSRError where the configuration ``name`` degrades in another way: only this one tells the true kernels."""
+    if not isinstance(registry.build(config.degradation), Classical):
+        raise BlindSRError(f"{name}: only the classical degradation tells true kernels; take tiny")
 
 
 def check_side(side: int) -> None:

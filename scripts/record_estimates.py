@@ -18,13 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from errors import run
-from pieces import add_options, check_side, degraded
+from pieces import add_options, check_classical, check_side, degraded
 from tqdm import tqdm
 
 from blindsr import registry
 from blindsr.atomic import write_whole
 from blindsr.commands.arguments import count
-from blindsr.degradation.classical import Classical
 from blindsr.degradation.recorded import Records
 from blindsr.evaluation.methods.base import load_model, run_model, weights_fingerprint
 from blindsr.interfaces import BlindSRError, Iterate
@@ -94,8 +93,8 @@ def main() -> None:
     model = load_model(arguments.model, "cpu")
     if not model.finds_kernel:
         raise BlindSRError(f"{arguments.model} finds no kernels; give a blind model, such as tiny")
-    if not isinstance(source_of(config).degradation, Classical):  # what is wrong with the photos is said here, too
-        raise BlindSRError(f"{arguments.config}: only the classical degradation can be recorded; take tiny")
+    check_classical(arguments.config, config)
+    source_of(config)  # what is wrong with the photos is said here
     check_side(arguments.side)
     origin = origin_of(arguments.model, config, arguments.side)
     rows = rows_of(Records.load(arguments.out)) if arguments.out.exists() else []

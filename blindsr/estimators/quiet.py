@@ -69,7 +69,11 @@ class QuietLayers(nn.Module):
 
 def kaiser(n: int) -> Tensor:
     """Kaiser's window (n, n), of energy 1."""
-    line = torch.kaiser_window(n, periodic=False, beta=BETA, dtype=torch.float64)
+    return square(torch.kaiser_window(n, periodic=False, beta=BETA, dtype=torch.float64))
+
+
+def square(line: Tensor) -> Tensor:
+    """The window (n, n) of one of n values in float64, of energy 1, in float32."""
     taper = line.outer(line)
     return (taper / taper.square().sum().sqrt()).float()
 

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blindsr.estimators.perceptron import Standardise, perceptron
-from blindsr.estimators.quiet import FAINTEST, QUIET, QuietLayers
+from blindsr.estimators.quiet import FAINTEST, QUIET, QuietLayers, square
 from blindsr.interfaces import SCALES, Estimate, Estimator
 from blindsr.limits import check_least, check_odd
 from blindsr.ops.filtering import luma
@@ -70,8 +70,7 @@ class SpectralEstimator(Estimator):
         else:
             self.kernel_size = config.size
         n = config.window
-        self.register_buffer("taper", torch.hann_window(n, periodic=False).outer(torch.hann_window(n, periodic=False)))
-        self.taper /= self.taper.square().sum().sqrt()
+        self.register_buffer("taper", square(torch.hann_window(n, periodic=False, dtype=torch.float64)))
         features = 3 * n * (n // 2 + 1) + 1 + len(SCALES)
         self.standardise = Standardise(features - len(SCALES))
         answered = (config.code if config.head == "pca" else config.size**2) + 2

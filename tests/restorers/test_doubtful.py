@@ -66,7 +66,7 @@ def test_changes_lead_to_weights_of_old(restorer):
     again, low = changes.weights(module, torch.ones(())), 0
     for name, weight in module.named_parameters():
         wanted = (old[name] - weight.detach()).view(len(weight), -1)
-        left = float((again[name] - old[name]).norm())
+        left = (again[name] - old[name]).norm().item()
         if name.replace(".", "_") in changes.down:
             low += 1
             assert left == pytest.approx(float(torch.linalg.svdvals(wanted)[CONFIG.doubt_rank :].norm()), rel=1e-3)
