@@ -83,7 +83,7 @@ def load(files: list[Path], estimator: SpectralEstimator) -> Pieces:
         parts.append({name: values[quiet] for name, values in part.items()})
     pieces = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     if not len(pieces["sigma"]):
-        raise BlindSRError("the model takes every piece for noisy; raise data.degradation.noiseless")
+        raise BlindSRError("the model takes every piece for noisy; train its first estimate longer, or raise data.degradation.noiseless")
     return pieces
 
 
