@@ -33,7 +33,7 @@ EXAMPLES = """\
 examples:
   blindsr restore photo.jpg                      results/photo_x4.png, and what was found in results/photo_x4.json
   blindsr restore photos/ --scale 2 --compare    a whole folder, with pictures of before, after and the kernel
-  blindsr restore photo.png --kernel gaussian:1.6 --sigma 2.55
+  blindsr restore photo.png --kernel gaussian:1.6 --model tiny
                                                  the blur is known: a Gaussian of width 1.6 (non-blind)
   blindsr estimate photo.jpg --scale 2           the kernel and the noise level alone
   blindsr degrade photos/ --scale 4 --patch 72 --draws 10

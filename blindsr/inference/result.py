@@ -182,4 +182,4 @@ class Restored:
         write_whole(beside, json_bytes(self.record()))
 
 
-_HOW = {"given": "given", "estimated": "estimated", "classical": "estimated by wavelets"}
+_HOW = {"given": "given", "estimated": "estimated", "classical": "estimated by colours or wavelets"}
