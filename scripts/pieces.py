@@ -32,7 +32,7 @@ def add_jobs_and_set(parser: argparse.ArgumentParser) -> None:
 def check_classical(name: str, config: DataConfig) -> None:
     """Raise BlindSRError where the configuration ``name`` degrades in another way: only this one tells the true kernels."""
     if not isinstance(registry.build(config.degradation), Classical):
-        raise BlindSRError(f"{name}: only the classical degradation tells true kernels; take tiny")
+        raise BlindSRError(f"{name}: only the classical degradation tells true kernels; take estimator or tiny")
 
 
 def check_side(side: int) -> None:

@@ -35,7 +35,7 @@ def test_it_learns_and_goes_on_with_what_is_there(photos, model, tmp_path):
     done = fitted(model, tmp_path, photos, "--pieces", 32, "--batch", 16, "--epochs", 20)
     assert done.returncode == 0, done.stderr
     before, after = (checkpoints.load(file).model for file in (model, tmp_path / "model.safetensors"))
-    assert not before.config.initial.quiet
+    assert after.config.initial.quiet and not before.config.initial.quiet
     weights, rested = after.initial.state_dict(), before.initial.state_dict()
     assert all(torch.equal(weights[name], value) for name, value in rested.items())
     assert after.initial.quiet.fitted and after.initial.quiet.read.weight.abs().max() > 0
